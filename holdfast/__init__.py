@@ -1,0 +1,1 @@
+"""Python backends that hold when everyone comes at once."""

@@ -1,0 +1,45 @@
+"""Passwords: Argon2id for new ones, bcrypt accepted until its owner signs in again.
+
+Hashing runs in a bounded pool of threads (see `core.shed`), never on the event loop. A password
+that is checked for an account that does not exist costs the same as one that does.
+"""
+
+import bcrypt
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from holdfast.core.shed import Shed
+
+SHORTEST = 8
+LONGEST_BYTES = 1024
+BCRYPT_READS_BYTES = 72  # it has always ignored the rest, and so must whoever takes its hashes over
+
+
+class Passwords:
+    def __init__(self, pool: Shed) -> None:
+        self._pool = pool
+        self._argon2 = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+        self._nobodys = self._argon2.hash("the password of no account")
+
+    async def hash(self, password: str) -> str:
+        return await self._pool.run(self._argon2.hash, password)
+
+    async def matches(self, stored: str | None, password: str) -> bool:
+        """Whether it is the password; `None` stands for an account that does not exist."""
+        right = await self._pool.run(self._verify, stored or self._nobodys, password)
+        return right and stored is not None
+
+    def outdated(self, stored: str) -> bool:
+        return _is_bcrypt(stored) or self._argon2.check_needs_rehash(stored)
+
+    def _verify(self, stored: str, password: str) -> bool:
+        if _is_bcrypt(stored):
+            return bcrypt.checkpw(password.encode()[:BCRYPT_READS_BYTES], stored.encode())
+        try:
+            return self._argon2.verify(stored, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _is_bcrypt(stored: str) -> bool:
+    return stored.startswith(("$2a$", "$2b$", "$2y$"))

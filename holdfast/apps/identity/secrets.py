@@ -1,0 +1,19 @@
+"""What is derived from HOLDFAST_SECRET: one independent key for each purpose."""
+
+import hmac
+from hashlib import sha256
+
+
+class Secrets:
+    """Keyed hashes and keys; whoever has only the database can make none of them."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret.encode()
+
+    def key(self, purpose: str) -> bytes:
+        return hmac.digest(self._secret, b"holdfast.identity." + purpose.encode(), sha256)
+
+    def sign(self, purpose: str, *parts: bytes) -> bytes:
+        """A keyed hash of the parts, which cannot be mistaken for any other split of them."""
+        framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return hmac.digest(self.key(purpose), framed, sha256)

@@ -1,0 +1,39 @@
+"""Demo accounts, so that there is something to sign in with. Never in production."""
+
+from typing import NamedTuple
+
+from holdfast.apps.identity.accounts.queries import insert_credentials, insert_user, insert_user_role
+from holdfast.apps.identity.options import Options
+from holdfast.apps.identity.resources import Identity
+from holdfast.core.settings import Settings
+
+
+class DemoAccount(NamedTuple):
+    role: str
+    email: str
+    password: str
+
+
+DEMO_ACCOUNTS = (
+    DemoAccount("admin", "admin@demo.holdfast.example", "demo-admin-password"),
+    DemoAccount("user", "user@demo.holdfast.example", "demo-user-password"),
+)
+
+
+class DemoRefusedError(Exception):
+    """Demo accounts have published passwords; production must not have them."""
+
+
+async def seed(settings: Settings) -> tuple[DemoAccount, ...]:
+    if settings.profile == "production":
+        raise DemoRefusedError("The production profile refuses demo accounts.")
+    async with Identity.open(settings, Options()) as here:
+        for account in DEMO_ACCOUNTS:
+            hashed = await here.passwords.hash(account.password)
+            async with here.db.transaction() as db:
+                user_id = await insert_user(db, email=account.email, name=None)
+                if user_id is not None:
+                    await insert_credentials(db, user_id=user_id, password_hash=hashed)
+                    for role in {"user", account.role}:
+                        await insert_user_role(db, user_id=user_id, role=role)
+    return DEMO_ACCOUNTS

@@ -1,0 +1,63 @@
+"""A change: one transaction that is over only when every worker knows of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from holdfast.core.db import Executor
+from holdfast.core.epochs import queries
+from holdfast.core.epochs.lease import Lease, clock
+
+CLOCK_DRIFT = 1.05  # two machines' seconds differ by far less
+FIRST_LOOK_S = 0.001
+LAST_LOOK_S = 0.02
+
+
+class Change:
+    """The transaction under way: write through `db`, and name what decisions rested on."""
+
+    def __init__(self, db: Executor) -> None:
+        self.db = db
+        self.subjects: set[str] = set()
+
+    def touches(self, *subjects: str) -> None:
+        self.subjects.update(subjects)
+
+
+@asynccontextmanager
+async def change(lease: Lease) -> AsyncIterator[Change]:
+    """Commit what the block writes, then wait until no worker decides by what was before.
+
+    A block that touches no subject is an ordinary transaction, and waits for nobody.
+    """
+    number = None
+    async with lease.db.transaction() as connection:
+        under_way = Change(connection)
+        yield under_way
+        if under_way.subjects:
+            number = await queries.update_epoch_head(connection)
+            await queries.insert_epoch_change(
+                connection, number=number, subjects=sorted(under_way.subjects)
+            )
+    if number is not None:
+        await settle(lease, number)
+
+
+async def settle(lease: Lease, number: int) -> None:
+    """Wait until every worker has acknowledged a committed number, or cannot be trusting its lease.
+
+    Whoever is still behind one lease after the commit has none left; it is forgotten, so that the
+    next change need not wait for it.
+    """
+    lapsed = clock() + lease.lease_s * CLOCK_DRIFT
+    pause = FIRST_LOOK_S
+    lease.wake()
+    while behind := await queries.select_epoch_workers_behind(lease.db, number):
+        if clock() > lapsed:
+            for worker in behind:
+                await queries.delete_epoch_worker(
+                    lease.db, worker=worker.worker, beats=worker.beats
+                )
+            return
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, LAST_LOOK_S)

@@ -1,0 +1,65 @@
+"""Manifests: which apps there are, told by their own `app.toml`.
+
+An app is a folder under `holdfast/apps` with an `app.toml`; there is no central list to edit.
+This module reads those files and nothing else: it never imports an app by itself.
+"""
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+PACKAGE = Path(__file__).parents[1]
+CORE_MIGRATIONS = PACKAGE / "core" / "migrations"
+
+
+@dataclass(frozen=True)
+class App:
+    name: str
+    title: str
+    summary: str
+    port: int
+    folder: Path
+
+    @property
+    def schema(self) -> str:
+        return self.name
+
+    @property
+    def role(self) -> str:
+        """The database role of the app's own connections: it sees the app's schema only."""
+        return f"holdfast_{self.name}"
+
+    @property
+    def contract(self) -> Path:
+        return PACKAGE.parent / "contracts" / f"{self.name}.v1.yaml"
+
+    def module(self, name: str) -> ModuleType:
+        return import_module(f"holdfast.apps.{self.name}.{name}")
+
+    def migrations(self) -> Iterator[Path]:
+        """Those that every app's schema gets, then the app's own, each in order."""
+        yield from sorted(CORE_MIGRATIONS.glob("*.sql"))
+        yield from sorted((self.folder / "migrations").glob("*.sql"))
+
+
+class NoSuchAppError(Exception):
+    pass
+
+
+def apps() -> list[App]:
+    return [_read(path) for path in sorted((PACKAGE / "apps").glob("*/app.toml"))]
+
+
+def find(name: str) -> App:
+    known = {app.name: app for app in apps()}
+    if name not in known:
+        raise NoSuchAppError(f"There is no app {name!r}. There are: {', '.join(known)}")
+    return known[name]
+
+
+def _read(path: Path) -> App:
+    told = tomllib.loads(path.read_text(encoding="utf-8"))
+    return App(name=path.parent.name, folder=path.parent, **told)

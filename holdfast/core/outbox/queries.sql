@@ -1,0 +1,23 @@
+-- name: insert_events :exec
+INSERT INTO outbox (type, payload) SELECT @type, unnest(@payloads::jsonb[]);
+
+-- name: lock_waiting_events :many
+-- The oldest events that were not relayed; another relay at work takes others.
+-- row: Event
+SELECT id, created_at, type, payload FROM outbox
+WHERE relayed_at IS NULL
+ORDER BY id
+LIMIT @most
+FOR UPDATE SKIP LOCKED;
+
+-- name: update_events_relayed :exec
+UPDATE outbox SET relayed_at = now()
+WHERE id = ANY(@ids::uuid[]) AND created_at >= @oldest;
+
+-- name: update_events_waiting_again :execrows
+-- Everything that is still kept is to be relayed once more.
+UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL;
+
+-- name: select_events_waiting :one
+-- exactly one row
+SELECT count(*) AS waiting FROM outbox WHERE relayed_at IS NULL;

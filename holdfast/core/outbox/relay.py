@@ -1,0 +1,68 @@
+"""The relay: from the outbox to a Redis Stream, again and again until it is stopped."""
+
+import asyncio
+import logging
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from holdfast.core.db import Database
+from holdfast.core.errors import BusyError
+from holdfast.core.outbox import queries
+
+BATCH = 500
+STREAM_LENGTH = 1_000_000
+IDLE_S = 0.25
+LONGEST_PAUSE_S = 5.0
+log = logging.getLogger(__name__)
+
+
+def stream_name(db: Database) -> str:
+    return f"events:{db.address.schema}"
+
+
+async def relay_for_ever(db: Database, redis: Redis) -> None:
+    pause = IDLE_S
+    while True:
+        try:
+            relayed = await relay(db, redis)
+            pause = 0 if relayed == BATCH else IDLE_S
+        except (RedisError, OSError, BusyError) as error:
+            pause = min(LONGEST_PAUSE_S, max(pause, IDLE_S) * 2)
+            log.warning("Events wait in the outbox, next try in %.1f s: %r", pause, error)
+        await asyncio.sleep(pause)
+
+
+async def relay(db: Database, redis: Redis) -> int:
+    """Send one batch; an event is marked only after Redis has it, so it may be sent twice."""
+    stream = stream_name(db)
+    if not await redis.exists(stream):
+        await _begin_stream(db, redis, stream)
+    async with db.transaction() as connection:
+        events = await queries.lock_waiting_events(connection, BATCH)
+        if not events:
+            return 0
+        pipeline = redis.pipeline(transaction=False)
+        for event in events:
+            fields = {
+                "id": str(event.id),
+                "at": event.created_at.isoformat(),
+                "type": event.type,
+                "payload": event.payload,
+            }
+            pipeline.xadd(stream, fields, maxlen=STREAM_LENGTH, approximate=True)
+        await pipeline.execute()
+        await queries.update_events_relayed(
+            connection,
+            ids=[event.id for event in events],
+            oldest=min(event.created_at for event in events),
+        )
+    return len(events)
+
+
+async def _begin_stream(db: Database, redis: Redis, stream: str) -> None:
+    """The stream is new, or Redis has lost it: all that is kept goes (once more) its way."""
+    again = await queries.update_events_waiting_again(db)
+    await redis.xadd(stream, {"type": "stream.began"})
+    if again:
+        log.warning("Redis had lost %s: %d events are sent again", stream, again)

@@ -1,0 +1,55 @@
+"""Serving: one process, one loop, one ASGI application, and a clean end.
+
+On SIGTERM or SIGINT the process takes no new connections, finishes the requests it has (for at
+most `drain_s`), then lets the application close what it opened. Metrics are served on a port of
+their own, so that they never compete with, or leak to, the public.
+"""
+
+import asyncio
+import gc
+from contextlib import AsyncExitStack
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from holdfast.core.settings import Settings
+from holdfast.core.telemetry import http as telemetry
+
+
+def serve(
+    app: ASGIApp,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    fd: int | None = None,
+    metrics_port: int | None = None,
+) -> None:
+    """Serve until told to stop; on an inherited socket when `fd` is given."""
+    config = uvicorn.Config(
+        telemetry.observed(app),
+        host=host,
+        port=port,
+        fd=fd,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.drain_s),
+        backlog=2048,
+    )
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_serve(uvicorn.Server(config), metrics_port))
+
+
+async def _serve(server: uvicorn.Server, metrics_port: int | None) -> None:
+    async with AsyncExitStack() as stack:
+        if metrics_port is not None:
+            await stack.enter_async_context(telemetry.exposed(metrics_port))
+        gc.collect()
+        gc.freeze()  # what was imported stays: the collector need not look at it again
+        await server.serve()

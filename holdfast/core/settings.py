@@ -1,0 +1,106 @@
+"""Settings: what differs between one running process and the next, refused at start when wrong.
+
+A profile (development, staging, production) gives every value a default that is right for it;
+an environment variable overrides one value. A wrong value stops the process at once with the
+variable's name and what would be right. An app adds its own by subclassing `Environment`.
+Nothing is read from files, and nothing changes while the process runs.
+"""
+
+import secrets
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+Profile = Literal["development", "staging", "production"]
+
+PROFILES: dict[Profile, dict[str, Any]] = {
+    "development": {"db_pool_min": 3, "db_pool_max": 10, "redis_pool": 10, "workers": 1},
+    "staging": {"db_pool_min": 10, "db_pool_max": 50, "redis_pool": 30, "workers": 4},
+    "production": {"db_pool_min": 20, "db_pool_max": 100, "redis_pool": 50, "workers": 8},
+}
+
+
+class SettingsError(Exception):
+    """The environment holds a value that this process must not start with."""
+
+
+def _comma_separated(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if value else []
+
+
+class Environment(BaseModel):
+    """Reads its own fields from variables named prefix + FIELD, or from the field's alias."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, extra="ignore")
+
+    prefix: ClassVar[str] = "HOLDFAST_"
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
+        names = {field: info.alias or cls.prefix + field.upper()
+                 for field, info in cls.model_fields.items()}
+        given = {field: environ[name] for field, name in names.items() if environ.get(name)}
+        try:
+            return cls.model_validate(defaults | given)
+        except ValidationError as error:
+            raise SettingsError(_sentences(error, names, environ)) from None
+
+
+def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[str, str]) -> str:
+    def sentence(problem: Any) -> str:
+        text = problem["msg"].removeprefix("Value error, ")
+        if not problem["loc"]:
+            return text
+        name = names.get(str(problem["loc"][0]), str(problem["loc"][0]))
+        if name not in environ or name in SECRET_VARIABLES:
+            return f"{name}: {text}"
+        return f"{name}={environ[name]}: {text}"
+
+    return "\n".join(sentence(problem) for problem in error.errors())
+
+
+SECRET_VARIABLES = {"HOLDFAST_SECRET", "DATABASE_URL", "REDIS_URL"}
+
+
+class Settings(Environment):
+    """What every process needs, whichever app it serves."""
+
+    profile: Profile = "development"
+    database_url: str = Field(alias="DATABASE_URL", pattern="^postgres(ql)?://")
+    replica_url: str | None = Field(None, alias="DATABASE_REPLICA_URL", pattern="^postgres(ql)?://")
+    redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
+    secret: str = Field(default_factory=lambda: secrets.token_urlsafe(32), min_length=32)
+    origin: str = Field("http://127.0.0.1:8000", pattern="^https?://[^/]+$")
+    limits: Literal["on", "off"] = "on"
+    trusted_proxies: Annotated[
+        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_comma_separated)
+    ] = ()
+    db_pool_min: int = Field(ge=0)
+    db_pool_max: int = Field(ge=1, le=1000)
+    redis_pool: int = Field(ge=1, le=1000)
+    workers: int = Field(ge=1, le=256)
+    drain_s: float = Field(10, ge=0, le=300)
+    lease_s: float = Field(1, ge=0.2, le=30)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
+        profile: Any = environ.get("HOLDFAST_PROFILE", "development")
+        if profile == "production" and not environ.get("HOLDFAST_SECRET"):
+            raise SettingsError(
+                "HOLDFAST_SECRET: production needs one that all workers share and that outlives"
+                " them. Make one with: openssl rand -base64 48"
+            )
+        return super().load(environ, **PROFILES.get(profile, {}), **defaults)
+
+    @model_validator(mode="after")
+    def _refuse_what_a_profile_forbids(self) -> Self:
+        if self.db_pool_min > self.db_pool_max:
+            raise ValueError("HOLDFAST_DB_POOL_MIN is larger than HOLDFAST_DB_POOL_MAX")
+        if self.profile == "production":
+            if self.limits == "off":
+                raise ValueError("HOLDFAST_LIMITS=off is for load tests; production refuses it")
+            if not self.origin.startswith("https://"):
+                raise ValueError("HOLDFAST_ORIGIN must begin with https:// in production")
+        return self

@@ -1,0 +1,192 @@
+"""The web frame: one ASGI application of one or more services, with everything a client may expect.
+
+Ordinary routes are FastAPI's; a route that must be fast is a plain ASGI handler under `hot`, found
+by one dictionary look-up before any routing. All failures are RFC 9457 problem+json, bodies are
+bounded, and `/health/live` and `/health/ready` tell a balancer what it needs to know. The OpenAPI
+documents are the files in `contracts/`; nothing is derived from the code.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast.core.errors import (
+    HTTPStatus,
+    InvalidError,
+    MalformedError,
+    NotFoundError,
+    ProblemError,
+    TooLargeError,
+)
+from holdfast.core.settings import Settings
+
+LARGEST_BODY = 64 * 1024
+log = logging.getLogger(__name__)
+
+Check = Callable[[Any], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What an app hands over to be served."""
+
+    name: str
+    lifespan: Callable[[], AbstractAsyncContextManager[Any]]
+    routers: Sequence[APIRouter] = ()
+    hot: Mapping[tuple[str, str], ASGIApp] = field(default_factory=dict)
+    checks: Mapping[str, Check] = field(default_factory=dict)
+
+
+def build(settings: Settings, *services: Service) -> ASGIApp:
+    """One application. A service's resources are at `app.state.<name>` while it runs."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for service in services:
+                resources = await stack.enter_async_context(service.lifespan())
+                setattr(app.state, service.name, resources)
+            app.state.ready = True
+            yield
+            app.state.ready = False
+
+    app = FastAPI(title="Holdfast", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    for error in (ProblemError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(error, _answer_problem)
+    app.include_router(_health(services))
+    for service in services:
+        for router in service.routers:
+            app.include_router(router)
+    hot = {key: handler for service in services for key, handler in service.hot.items()}
+    return Frame(app, hot)
+
+
+class Frame:
+    """Hot routes first; everything else goes to the framework, with its body bounded."""
+
+    def __init__(self, app: FastAPI, hot: Mapping[tuple[str, str], ASGIApp]) -> None:
+        self.app = app
+        self.hot = hot
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        handler = self.hot.get((scope["method"], scope["path"]))
+        if handler is None:
+            await self.app(scope, _bounded(scope, receive), send)
+            return
+        scope["holdfast.route"] = scope["path"]
+        scope["app"] = self.app
+        try:
+            await handler(scope, receive, send)
+        except ProblemError as problem:
+            await problem_response(problem)(scope, receive, send)
+
+
+def problem_response(error: ProblemError) -> Response:
+    return Response(
+        msgspec.json.encode(error.problem),
+        status_code=error.status,
+        headers=error.headers,
+        media_type="application/problem+json",
+    )
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    return problem_response(_problem(error))
+
+
+def _problem(error: Exception) -> ProblemError:
+    match error:
+        case ProblemError():
+            return error
+        case RequestValidationError():
+            return _invalid(error)
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            return NotFoundError()
+        case HTTPException():
+            problem = ProblemError(str(error.detail), headers=dict(error.headers or {}))
+            problem.status = HTTPStatus(error.status_code)  # type: ignore[misc]  # as the framework says
+            return problem
+    return ProblemError()
+
+
+def _invalid(error: RequestValidationError) -> ProblemError:
+    """The fields and what is wrong with them; never the values, which may be secrets."""
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return MalformedError()
+    return InvalidError(
+        *((".".join(map(str, one["loc"][1:])) or str(one["loc"][0]), one["msg"]) for one in found)
+    )
+
+
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """Refuse a body that is too large by what it says of itself, or as soon as it becomes so."""
+    declared = dict(scope["headers"]).get(b"content-length", b"0")
+    received = 0
+
+    async def receive_some() -> Message:
+        nonlocal received
+        if declared.isdigit() and int(declared) > LARGEST_BODY:
+            raise TooLargeError
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > LARGEST_BODY:
+            raise TooLargeError
+        return message
+
+    return receive_some
+
+
+def _health(services: Sequence[Service]) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health/live")
+    async def show_liveness() -> Response:
+        """The process runs its loop; a supervisor restarts it when this fails."""
+        return _json({"status": "live"})
+
+    @router.get("/health")
+    @router.get("/health/ready")
+    async def show_readiness(request: Request) -> Response:
+        """The process can serve; a balancer sends it nothing while this fails."""
+        results = {"process": "ok" if getattr(request.app.state, "ready", False) else "draining"}
+        for service in services:
+            for name, check in service.checks.items():
+                resources = getattr(request.app.state, service.name)
+                results[f"{service.name}.{name}"] = await _outcome(check, resources)
+        ready = all(result == "ok" or result.startswith("degraded") for result in results.values())
+        body = {"status": "ready" if ready else "not ready", "checks": results}
+        return _json(body, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return router
+
+
+class DegradedError(Exception):
+    """Raised by a check: something is away, and the service holds without it."""
+
+
+async def _outcome(check: Check, resources: Any) -> str:
+    try:
+        await check(resources)
+    except DegradedError as degraded:
+        return f"degraded: {degraded}"
+    except Exception as error:  # noqa: BLE001 - whatever fails, the answer is "not ready"
+        log.warning("Not ready: %r", error)
+        return f"failed: {error}"
+    return "ok"
+
+
+def _json(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")

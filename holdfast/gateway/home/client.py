@@ -1,0 +1,63 @@
+"""Asks the supervisor's run file and the workers' metrics ports how things stand.
+
+The run file names the processes; each worker tells its own figures on 127.0.0.1. Without a run
+file (one process, started by hand) only this process is known. Nothing is kept between calls.
+"""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+import msgspec
+
+from holdfast.gateway.home.schemas import Process, Run, WorkerFigures
+
+TIMEOUT_S = 0.5
+
+# Workers are on this machine: a proxy named in the environment is not for them.
+_opener = build_opener(ProxyHandler({}))
+
+
+class Supervisor:
+    def __init__(self, run_file: str | None, origin: str) -> None:
+        self.run_file = Path(run_file) if run_file else None
+        self.origin = origin
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def run(self) -> Run:
+        if self.run_file is None:
+            return self._alone()
+        return msgspec.json.decode(self.run_file.read_bytes(), type=Run)
+
+    async def figures(self, run: Run) -> dict[str, WorkerFigures | None]:
+        """By worker's name; `None` for one that does not answer."""
+        asked = [process for process in run.processes if process.metrics_port]
+        told = await asyncio.gather(*(_fetch(process.metrics_port) for process in asked))
+        return {process.name: one for process, one in zip(asked, told, strict=True)}
+
+    def _alone(self) -> Run:
+        process = Process(
+            name="this process",
+            kind="worker",
+            state="running",
+            pid=os.getpid(),
+            since=self._started_at,
+        )
+        return Run(self._started_at, self.origin, version("holdfast"), [process], supervised=False)
+
+
+async def _fetch(port: int | None) -> WorkerFigures | None:
+    try:
+        body = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/figures")
+        return msgspec.json.decode(body, type=WorkerFigures)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _get(url: str) -> bytes:
+    with _opener.open(url, timeout=TIMEOUT_S) as answer:
+        body: bytes = answer.read()
+    return body
