@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from holdfast.cli.servers import Server, free_port, postgres, running, valkey
+from holdfast.cli.servers import Running, free_port, postgres, running, valkey
 from holdfast.core.manifest import apps
 from holdfast.core.migrate import migrate
 
@@ -21,26 +21,26 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     data = tmp_path_factory.mktemp("postgres")
     with running(postgres(data, free_port(), FASTER_THAN_SAFE)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(valkey(tmp_path_factory.mktemp("valkey"), free_port())) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def postgres_url(postgres_server: Server) -> str:
-    return postgres_server.url
+def postgres_url(postgres_server: Running) -> str:
+    return postgres_server.server.url
 
 
 @pytest.fixture(scope="session")
-def valkey_url(valkey_server: Server) -> str:
-    return valkey_server.url
+def valkey_url(valkey_server: Running) -> str:
+    return valkey_server.server.url
 
 
 @pytest.fixture(scope="session")
@@ -70,11 +70,11 @@ async def empty_database_url(postgres_url: str) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def redis_url(valkey_url: str) -> AsyncIterator[str]:
+async def redis_url(valkey_url: str) -> str:
     """An empty Redis."""
     async with Redis.from_url(valkey_url) as redis:
         await redis.flushall()
-    yield valkey_url
+    return valkey_url
 
 
 @asynccontextmanager

@@ -30,12 +30,12 @@ class TetherError(Exception):
 
 def argv(
     *program: str | Path,
-    stop_signal: signal.Signals,
+    when_orphaned: signal.Signals,
     folder: Path | None = None,
     not_root: bool = False,
 ) -> tuple[str, ...]:
-    """The command line that runs `program` as the present process's tethered child."""
-    told = ["--parent", str(os.getpid()), "--signal", stop_signal.name]
+    """The command line that makes `program` a tethered child of the process that asks."""
+    told = ["--parent", str(os.getpid()), "--signal", when_orphaned.name]
     if folder:
         told += ["--folder", str(folder)]
     if not_root:
@@ -103,8 +103,8 @@ def _leave_root(folder: Path | None, program: str) -> None:
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    for path in filter(None, (program, folder)):
-        if not os.access(path, os.X_OK):
+    for path in (Path(program), folder):
+        if path and not os.access(path, os.X_OK):
             raise TetherError(
                 f"This program refuses to run as root, and the user nobody cannot reach {path}."
                 " Run as a plain user, or keep the folder where every user may enter."

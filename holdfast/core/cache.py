@@ -9,7 +9,8 @@ An entry remembers what `noted()` said before its load began, and counts only wh
 `fresh(value, noted)` holds, wherever it was kept: what is stale in Redis is therefore harmless.
 `get` never answers with a load that began before the call and is not fresh. Without such a
 predicate an entry lives for its `ttl_s`; `drop` is prompt in this worker, tries its best in
-Redis, and does not reach other workers. None is answered but not kept. Keys must be distinct as text, values must fit msgspec.
+Redis, and does not reach other workers. None is answered but not kept. Keys must differ as text,
+values must fit msgspec, and a predicate's numbers must mean the same to all who share a `name`.
 """
 
 import asyncio

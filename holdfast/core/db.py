@@ -22,7 +22,6 @@ CONNECT_TIMEOUT_S = 5.0
 WAITERS_PER_CONNECTION = 50
 
 
-
 class Executor(Protocol):
     """Whatever runs a statement: the database, or one connection inside a transaction."""
 

@@ -122,7 +122,10 @@ class Limits:
                 raise _refusal(spends, [tat - now_us for tat in tats])
         for tat, spend in zip(after, spends, strict=True):
             self._tats[spend.bucket] = tat
-            self._unsaid[spend.bucket] = (spend.limit, self._unsaid.get(spend.bucket, (0, 0))[1] + 1)
+            self._unsaid[spend.bucket] = (
+                spend.limit,
+                self._unsaid.get(spend.bucket, (0, 0))[1] + 1,
+            )
 
     async def agree_for_ever(self) -> None:
         """Tell Redis what this worker let in, and take over what all workers did."""

@@ -40,7 +40,9 @@ class Migration:
 
 async def migrate(database_url: str, app: App) -> list[str]:
     """Bring the app's schema up to date; answers the names of what was applied."""
-    connection = await asyncpg.connect(database_url, server_settings={"search_path": f"{app.schema}, pg_temp"})
+    connection = await asyncpg.connect(
+        database_url, server_settings={"search_path": f"{app.schema}, pg_temp"}
+    )
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK)
         await _prepare(connection, app)

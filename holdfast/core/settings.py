@@ -39,8 +39,10 @@ class Environment(BaseModel):
 
     @classmethod
     def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
-        names = {field: info.alias or cls.prefix + field.upper()
-                 for field, info in cls.model_fields.items()}
+        names = {
+            field: info.alias or cls.prefix + field.upper()
+            for field, info in cls.model_fields.items()
+        }
         given = {field: environ[name] for field, name in names.items() if environ.get(name)}
         try:
             return cls.model_validate(defaults | given)

@@ -56,7 +56,9 @@ FindKey = Callable[[str], Awaitable[VerificationKey | None]]
 class TokenVerifier:
     """Verifies access tokens with the keys that `find_key` answers for their `kid`."""
 
-    def __init__(self, *, issuer: str, audience: str, find_key: FindKey, size: int = 50_000) -> None:
+    def __init__(
+        self, *, issuer: str, audience: str, find_key: FindKey, size: int = 50_000
+    ) -> None:
         self.issuer = issuer
         self.audience = audience
         self._find_key = find_key
@@ -113,6 +115,8 @@ class TokenVerifier:
 def _read_header(token: bytes) -> Header:
     try:
         segment = token.split(b".", 1)[0]
-        return msgspec.json.decode(urlsafe_b64decode(segment + b"=" * (-len(segment) % 4)), type=Header)
+        return msgspec.json.decode(
+            urlsafe_b64decode(segment + b"=" * (-len(segment) % 4)), type=Header
+        )
     except (msgspec.MsgspecError, Base64Error, ValueError):
         raise UnauthenticatedError from None

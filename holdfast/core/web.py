@@ -59,7 +59,9 @@ def build(settings: Settings, *services: Service) -> ASGIApp:
             yield
             app.state.ready = False
 
-    app = FastAPI(title="Holdfast", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Holdfast", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
     for error in (ProblemError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, _answer_problem)
     app.include_router(_health(services))
@@ -112,6 +114,8 @@ def _problem(error: Exception) -> ProblemError:
             return error
         case RequestValidationError():
             return _invalid(error)
+        case HTTPException(__cause__=ProblemError() as problem):
+            return problem  # FastAPI wraps what fails while a body is read
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
             return NotFoundError()
         case HTTPException():

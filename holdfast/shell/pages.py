@@ -115,9 +115,7 @@ class Pages:
 
 
 def _read_assets(folder: Path) -> dict[str, Asset]:
-    return {
-        path.name: Asset.read(path) for path in folder.iterdir() if path.suffix in MEDIA_TYPES
-    }
+    return {path.name: Asset.read(path) for path in folder.iterdir() if path.suffix in MEDIA_TYPES}
 
 
 def _read_words(folder: Path) -> dict[str, dict[str, str]]:

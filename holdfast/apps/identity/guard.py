@@ -62,7 +62,9 @@ def address_of(here: Identity, scope: Scope) -> str:
     return client_address(peer, forwarded, here.settings.trusted_proxies)
 
 
-async def admit_exactly(here: Identity, scope: Scope, name: str, user_id: UUID | None = None) -> None:
+async def admit_exactly(
+    here: Identity, scope: Scope, name: str, user_id: UUID | None = None
+) -> None:
     """Count a request against a limit that holds over all workers together."""
     if limit := here.policy.get(name):
         await here.limits.admit(Spend(limit, _whose(here, scope, limit.scope, user_id)))

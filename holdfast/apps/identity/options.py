@@ -13,7 +13,7 @@ class Options(Environment):
 
     audience: str = "holdfast"
     client_id: str = "holdfast"
-    token_alg: Literal["Ed25519", "RS256"] = "Ed25519"
+    token_alg: Literal["Ed25519", "RS256"] = "Ed25519"  # noqa: S105 - an algorithm
     access_ttl_s: int = Field(900, ge=10, le=86_400)
     refresh_ttl_s: int = Field(30 * 86_400, ge=60, le=35 * 86_400)
     refresh_grace_s: float = Field(10, ge=0, le=120)

@@ -64,6 +64,12 @@ class Identity:
             merge = self._merges[action] = Merge(partial(action, self), name=name)
         return merge
 
+    async def close(self) -> None:
+        """Let everyone who was admitted have their answer, and nobody else in."""
+        for merge in self._merges.values():
+            await merge.aclose()
+        self.hashing.close()
+
     @property
     def access_ttl(self) -> timedelta:
         return timedelta(seconds=self.options.access_ttl_s)
@@ -96,9 +102,7 @@ class Identity:
                 agreeing.cancel()
                 with suppress(asyncio.CancelledError):
                     await agreeing
-                for merge in here._merges.values():
-                    await merge.aclose()
-                here.hashing.close()
+                await here.close()
 
 
 def database_address(settings: Settings) -> Address:
@@ -112,9 +116,7 @@ def _assemble(
     secrets = Secrets(settings.secret)
     hashing = Shed(options.hash_threads, options.hash_deadline_s, "hashing")
     keys = Keyring(db, secrets.key("signing keys"))
-    tokens = TokenVerifier(
-        issuer=settings.origin, audience=options.audience, find_key=keys.find
-    )
+    tokens = TokenVerifier(issuer=settings.origin, audience=options.audience, find_key=keys.find)
     lease.watch(SUBJECT, keys.forget)
     lease.watch(SUBJECT, tokens.forget)
     return Identity(

@@ -2,7 +2,11 @@
 
 from typing import NamedTuple
 
-from holdfast.apps.identity.accounts.queries import insert_credentials, insert_user, insert_user_role
+from holdfast.apps.identity.accounts.queries import (
+    insert_credentials,
+    insert_user,
+    insert_user_role,
+)
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
 from holdfast.core.settings import Settings

@@ -22,8 +22,6 @@ def _without_nul(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_without_nul)]
-RoleName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{1,39}$")]
-PermissionName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}$")]
 
 
 def _normalised(address: str) -> str:
@@ -83,5 +81,3 @@ def next_cursor(rows: Sequence[Any], limit: int, position: Any) -> str | None:
     if len(rows) < limit:
         return None
     return urlsafe_b64encode(msgspec.msgpack.encode(position(rows[-1]))).decode().rstrip("=")
-
-

@@ -28,9 +28,11 @@ class Supervisor:
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
     def run(self) -> Run:
-        if self.run_file is None:
-            return self._alone()
-        return msgspec.json.decode(self.run_file.read_bytes(), type=Run)
+        try:
+            told = self.run_file.read_bytes() if self.run_file else None
+        except FileNotFoundError:  # the supervisor removes it as its last act
+            told = None
+        return msgspec.json.decode(told, type=Run) if told else self._alone()
 
     async def figures(self, run: Run) -> dict[str, WorkerFigures | None]:
         """By worker's name; `None` for one that does not answer."""

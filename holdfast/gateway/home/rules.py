@@ -7,37 +7,44 @@ fine as the buckets and true for all workers together. The loop's lag is the wor
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from holdfast.gateway.home.schemas import Buckets, Figures, Process, RouteFigures, WorkerFigures
+from holdfast.gateway.home.schemas import (
+    Buckets,
+    Figures,
+    Process,
+    RouteFigures,
+    WorkerFigures,
+    WorkerRoute,
+)
 
 
-def combine(processes: list[Process], figures: Mapping[str, WorkerFigures | None]) -> Figures:
-    told = [one for one in figures.values() if one is not None]
-    routes = combine_routes(route for worker in told for route in worker.routes)
+def combine(processes: list[Process], told: Mapping[str, WorkerFigures | None]) -> Figures:
+    answered = [one for one in told.values() if one is not None]
+    routes = [route for worker in answered for route in worker.routes]
     return Figures(
-        requests=sum(worker.requests for worker in told),
-        errors=sum(worker.errors for worker in told),
-        in_flight=sum(worker.in_flight for worker in told),
-        loop_lag_ms=max((worker.loop_lag_ms for worker in told), default=0.0),
-        routes=routes,
+        requests=sum(worker.requests for worker in answered),
+        errors=sum(worker.errors for worker in answered),
+        in_flight=sum(worker.in_flight for worker in answered),
+        loop_lag_ms=max((worker.loop_lag_ms for worker in answered), default=0.0),
+        routes=combine_routes(routes),
         buckets=add_buckets(route.buckets for route in routes),
-        answering=[name for name, one in figures.items() if one is not None],
-        silent=[name for name, one in figures.items() if one is None],
+        answering=[name for name, one in told.items() if one is not None],
+        silent=[name for name, one in told.items() if one is None],
         processes=processes,
     )
 
 
-def combine_routes(routes: Iterable[RouteFigures]) -> list[RouteFigures]:
+def combine_routes(routes: Iterable[WorkerRoute]) -> list[RouteFigures]:
     """One entry a route, the busiest first."""
     ordered = sorted(routes, key=_identity)
     combined = [_add(list(same)) for _, same in groupby(ordered, key=_identity)]
     return sorted(combined, key=lambda route: -route.requests)
 
 
-def _identity(route: RouteFigures) -> tuple[str, str]:
+def _identity(route: WorkerRoute) -> tuple[str, str]:
     return route.route, route.method
 
 
-def _add(same: list[RouteFigures]) -> RouteFigures:
+def _add(same: list[WorkerRoute]) -> RouteFigures:
     buckets = add_buckets(route.buckets for route in same)
     return RouteFigures(
         method=same[0].method,
@@ -47,7 +54,6 @@ def _add(same: list[RouteFigures]) -> RouteFigures:
         p50_ms=percentile_ms(buckets, 0.50),
         p95_ms=percentile_ms(buckets, 0.95),
         p99_ms=percentile_ms(buckets, 0.99),
-        buckets=buckets,
     )
 
 
@@ -60,12 +66,14 @@ def add_buckets(many: Iterable[Buckets]) -> Buckets:
     return Buckets(found[0].le_ms, counts)
 
 
-def percentile_ms(buckets: Buckets, share: float) -> float:
-    """Straight between a bucket's bounds; beyond the last bound, that bound."""
-    rank = share * sum(buckets.counts)
+def percentile_ms(buckets: Buckets, share: float) -> float | None:
+    """Straight between a bucket's bounds; beyond the last bound, that bound; of nothing, nothing."""
+    total = sum(buckets.counts)
+    if not total:
+        return None
     lower_ms, seen = 0.0, 0
     for upper_ms, count in zip(buckets.le_ms, buckets.counts, strict=False):
-        if count and seen + count >= rank:
-            return lower_ms + (upper_ms - lower_ms) * (rank - seen) / count
+        if count and seen + count >= share * total:
+            return lower_ms + (upper_ms - lower_ms) * (share * total - seen) / count
         lower_ms, seen = upper_ms, seen + count
     return lower_ms

@@ -25,22 +25,19 @@ class Run(msgspec.Struct):
     supervised: bool = True
 
 
-class Buckets(msgspec.Struct):
+class Buckets(msgspec.Struct, frozen=True):
     """`counts[i]` requests took at most `le_ms[i]`; one more count is for all slower ones."""
 
     le_ms: list[float]
     counts: list[int]
 
 
-class RouteFigures(msgspec.Struct):
+class WorkerRoute(msgspec.Struct):
     method: str
     route: str
     requests: int
     errors: int
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-    buckets: Buckets
+    buckets: Buckets = Buckets([], [])
 
 
 class WorkerFigures(msgspec.Struct):
@@ -50,7 +47,19 @@ class WorkerFigures(msgspec.Struct):
     errors: int
     in_flight: int
     loop_lag_ms: float
-    routes: list[RouteFigures]
+    routes: list[WorkerRoute]
+
+
+class RouteFigures(msgspec.Struct):
+    """A route on all workers; without a single observation it has no percentiles."""
+
+    method: str
+    route: str
+    requests: int
+    errors: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
 
 
 class Figures(msgspec.Struct):

@@ -41,9 +41,7 @@ hot = {("GET", "/api/v1/users/me"): show_me}
 @router.post("/auth/register", status_code=201)
 async def register(here: Here, request: Request, wanted: RegisterIn) -> Data[RegisteredOut]:
     await admit_exactly(here, request.scope, "register")
-    await actions.register(
-        here, email=wanted.email, password=wanted.password, name=wanted.name
-    )
+    await actions.register(here, email=wanted.email, password=wanted.password, name=wanted.name)
     return Data(data=RegisteredOut(email=wanted.email))
 
 

@@ -38,4 +38,3 @@ class UserOut(BaseModel):
     name: str | None
     roles: list[str]
     created_at: datetime
-

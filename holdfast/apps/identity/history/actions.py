@@ -40,7 +40,9 @@ async def verify_history(db: Database, secrets: Secrets) -> int:
     rows, expected_origin = 0, b""
     for chain in await queries.select_login_chains(db):
         if chain.origin != expected_origin:
-            raise BrokenChainError(f"The chain of {chain.period:%Y-%m-%d} does not follow the last.")
+            raise BrokenChainError(
+                f"The chain of {chain.period:%Y-%m-%d} does not follow the last."
+            )
         head, position = chain.origin, 0
         while stretch := await queries.select_chained_logins(
             db, period=chain.period, after=position, most=STRETCH

@@ -67,8 +67,6 @@ def verify(secrets: Secrets, head: bytes, after: int, rows: Iterable[Row]) -> tu
     return head, after
 
 
-def _digest(
-    secrets: Secrets, head: bytes, position: int, at: datetime, attempt: Attempt
-) -> bytes:
+def _digest(secrets: Secrets, head: bytes, position: int, at: datetime, attempt: Attempt) -> bytes:
     content = msgspec.msgpack.encode((position, at, *attempt[:2], str(attempt.ip), *attempt[3:]))
     return secrets.sign("login history", head, content)

@@ -27,7 +27,9 @@ async def rotate_keys(
     key = make_key(alg)
     async with epochs.change(lease) as change:
         await queries.lock_signing_keys(change.db)
-        await _succeed(change.db, key, alg, sealing_key, lead, access_ttl)
+        await _succeed(
+            change.db, key, alg=alg, sealing_key=sealing_key, lead=lead, access_ttl=access_ttl
+        )
         change.touches(SUBJECT)
     return str(key.kid)
 
@@ -40,20 +42,27 @@ async def withdraw_key(lease: epochs.Lease, kid: str) -> None:
         change.touches(SUBJECT)
 
 
-async def ensure_key(
-    db: Database, *, alg: str, sealing_key: bytes, access_ttl: timedelta
-) -> None:
+async def ensure_key(db: Database, *, alg: str, sealing_key: bytes, access_ttl: timedelta) -> None:
     """The first worker on a new database makes the first key."""
     async with db.transaction() as connection:
         await queries.lock_signing_keys(connection)
         if not await queries.select_signing_keys(connection):
-            await _succeed(connection, make_key(alg), alg, sealing_key, timedelta(0), access_ttl)
+            key = make_key(alg)
+            await _succeed(
+                connection,
+                key,
+                alg=alg,
+                sealing_key=sealing_key,
+                lead=timedelta(0),
+                access_ttl=access_ttl,
+            )
 
 
 async def _succeed(
-    db: Executor, key: Key, alg: str, sealing_key: bytes, lead: timedelta, access_ttl: timedelta
+    db: Executor, key: Key, *, alg: str, sealing_key: bytes, lead: timedelta, access_ttl: timedelta
 ) -> None:
     kid = str(key.kid)
+    await queries.delete_waiting_signing_keys(db)
     await queries.insert_signing_key(
         db,
         kid=kid,

@@ -56,7 +56,9 @@ class Keyring:
             raise BusyError("There is no signing key. Run: holdfast identity rotate-keys --now")
         row = self._rows[newest]
         if row.kid not in self._private:
-            self._private[row.kid] = import_key(unseal(row.private_sealed, row.kid, self._sealing_key))
+            self._private[row.kid] = import_key(
+                unseal(row.private_sealed, row.kid, self._sealing_key)
+            )
         header = {"alg": row.alg, "kid": row.kid, "typ": "at+jwt"}
         payload = msgspec.json.encode({**claims, "jti": uuid4()})
         return jws.serialize_compact(header, payload, self._private[row.kid], algorithms=[row.alg])
@@ -80,4 +82,3 @@ class Keyring:
             row.kid: VerificationKey(row.alg, import_key(msgspec.json.decode(row.public_jwk)))
             for row in rows
         }
-

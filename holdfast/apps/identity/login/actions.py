@@ -98,5 +98,3 @@ class TooManyFailuresError(TooManyRequestsError):
                 "RateLimit-Reset": seconds,
             }
         )
-
-

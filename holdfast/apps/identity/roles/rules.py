@@ -9,9 +9,7 @@ def refuse_beyond(own: Iterable[str], given: Iterable[str]) -> None:
     """Refuse to give permissions that the giver lacks."""
     lacking = sorted(set(given) - set(own))
     if lacking:
-        raise BeyondOwnPermissionsError(
-            f"You cannot give what you have not: {', '.join(lacking)}."
-        )
+        raise BeyondOwnPermissionsError(f"You cannot give what you have not: {', '.join(lacking)}.")
 
 
 class BeyondOwnPermissionsError(ForbiddenError):

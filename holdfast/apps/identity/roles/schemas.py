@@ -6,15 +6,15 @@ from pydantic import BaseModel, Field
 
 from holdfast.apps.identity.wire import Input, Text
 
-RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,39}\Z")]
-PermissionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}\Z")]
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{1,39}$")]
+PermissionName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}:[a-z][a-z0-9_-]{0,39}$")]
 Description = Annotated[Text, Field(max_length=200)]
 
 
 class RoleIn(Input):
     name: RoleName
     description: Description = ""
-    permissions: Annotated[list[PermissionName], Field(max_length=200)] = []
+    permissions: Annotated[list[PermissionName], Field(max_length=200)] = Field([])
 
 
 class RoleOut(BaseModel):

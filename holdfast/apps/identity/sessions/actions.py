@@ -134,5 +134,3 @@ async def _tokens(
         refresh_token=rules.write(token, here.secrets),
         expires_in=here.options.access_ttl_s,
     )
-
-

@@ -47,9 +47,7 @@ async def list_sessions(here: Here, caller: SignedIn, page: PageOf) -> Page[Sess
         here.db, user_id=caller.user_id, before=page.after(UUID), most=page.limit
     )
     return Page(
-        data=[
-            SessionOut(**row._asdict(), current=row.id == caller.session_id) for row in rows
-        ],
+        data=[SessionOut(**row._asdict(), current=row.id == caller.session_id) for row in rows],
         next_cursor=next_cursor(rows, page.limit, lambda row: row.id),
     )
 

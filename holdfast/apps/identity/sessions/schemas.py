@@ -17,7 +17,7 @@ class RefreshIn(Input):
 class TokensOut(BaseModel):
     access_token: str
     refresh_token: str
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a scheme
     expires_in: int
 
 

@@ -6,7 +6,7 @@ import { drawSpark } from "./spark.js";
 
 const POLL_MS = 1000;
 const WINDOW_MS = 60_000;
-const SPARK_POINTS = 120;
+const SPARK_POINTS = 60;
 
 const live = document.querySelector("#live");
 const samples = []; // of the last minute, the oldest first
@@ -76,6 +76,10 @@ function showRoutes(routes) {
 }
 
 function showProcesses(processes) {
+  const headline = document.querySelector("#headline");
+  const trouble = processes.filter((process) => process.state !== "running").map(({ name }) => name);
+  headline.textContent = trouble.length ? headline.dataset.trouble + trouble.join(", ") : headline.dataset.running;
+
   const table = document.querySelector("#processes");
   for (const process of processes) {
     const row = table.querySelector(`[data-process="${CSS.escape(process.name)}"]`);

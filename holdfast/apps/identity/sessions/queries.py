@@ -1,0 +1,118 @@
+"""Generated from queries.sql by `make sql`; edit that file instead."""
+from typing import Any, NamedTuple
+from uuid import UUID
+from datetime import datetime, timedelta
+from holdfast.core.db import Executor
+
+INSERT_SESSION = """
+WITH session AS (
+  INSERT INTO sessions (user_id, expires_at, ip, device)
+  VALUES ($1, $2, $3, $4)
+  RETURNING id, expires_at
+), token AS (
+  INSERT INTO refresh_tokens (hash, expires_at, session_id)
+  SELECT $5::bytea, session.expires_at, session.id FROM session
+)
+SELECT id FROM session;"""
+
+async def insert_session(db: Executor, *, user_id: Any, expires_at: Any, ip: Any, device: Any, hash: Any) -> Any:
+    return await db.fetchval(INSERT_SESSION, user_id, expires_at, ip, device, hash)
+
+UPDATE_REFRESH_TOKENS_USED = """
+WITH wanted AS (
+  SELECT unnest($1::bytea[]) AS hash,
+    unnest($2::timestamptz[]) AS expires_at,
+    unnest($3::bytea[]) AS successor
+), used AS (
+  UPDATE refresh_tokens t SET used_at = now()
+  FROM wanted w JOIN sessions s ON s.expires_at = w.expires_at AND s.ended_at IS NULL
+  WHERE t.hash = w.hash AND t.expires_at = w.expires_at AND t.session_id = s.id
+    AND t.used_at IS NULL AND t.expires_at > now()
+  RETURNING t.hash, t.expires_at, t.session_id, w.successor, s.user_id, s.created_at
+), successors AS (
+  INSERT INTO refresh_tokens (hash, expires_at, session_id)
+  SELECT successor, expires_at, session_id FROM used
+)
+SELECT hash, session_id, user_id, created_at FROM used;"""
+
+class Rotated(NamedTuple):
+    hash: bytes
+    session_id: UUID
+    user_id: UUID
+    created_at: datetime
+
+
+async def update_refresh_tokens_used(db: Executor, *, hashes: Any, expiries: Any, successors: Any) -> list[Rotated]:
+    return [Rotated(*r) for r in await db.fetch(UPDATE_REFRESH_TOKENS_USED, hashes, expiries, successors)]
+
+SELECT_LIVE_REFRESH_TOKEN = """
+SELECT session_id FROM refresh_tokens
+WHERE hash = $1 AND expires_at = $2 AND used_at IS NULL;"""
+
+async def select_live_refresh_token(db: Executor, *, hash: Any, expires_at: Any) -> Any:
+    return await db.fetchval(SELECT_LIVE_REFRESH_TOKEN, hash, expires_at)
+
+SELECT_USED_REFRESH_TOKEN = """
+SELECT t.session_id, s.user_id, s.created_at,
+  (now() - t.used_at)::interval AS used_for,
+  (s.ended_at IS NULL AND s.expires_at > now())::boolean AS session_open
+FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id AND s.expires_at = t.expires_at
+WHERE t.hash = $1 AND t.expires_at = $2 AND t.used_at IS NOT NULL;"""
+
+class UsedToken(NamedTuple):
+    session_id: UUID
+    user_id: UUID
+    created_at: datetime
+    used_for: timedelta
+    session_open: bool
+
+
+async def select_used_refresh_token(db: Executor, *, hash: Any, expires_at: Any) -> UsedToken | None:
+    row = await db.fetchrow(SELECT_USED_REFRESH_TOKEN, hash, expires_at)
+    return UsedToken(*row) if row else None
+
+UPDATE_SESSIONS_ENDED = """
+UPDATE sessions SET ended_at = now()
+WHERE id = ANY($1::uuid[]) AND ended_at IS NULL AND expires_at > now()
+RETURNING id, user_id;"""
+
+class EndedSession(NamedTuple):
+    id: UUID
+    user_id: UUID
+
+
+async def update_sessions_ended(db: Executor, sessions: Any) -> list[EndedSession]:
+    return [EndedSession(*r) for r in await db.fetch(UPDATE_SESSIONS_ENDED, sessions)]
+
+UPDATE_USER_SESSIONS_ENDED = """
+UPDATE sessions SET ended_at = now()
+WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+RETURNING id, user_id;"""
+
+async def update_user_sessions_ended(db: Executor, user_id: Any) -> list[EndedSession]:
+    return [EndedSession(*r) for r in await db.fetch(UPDATE_USER_SESSIONS_ENDED, user_id)]
+
+SELECT_OPEN_SESSIONS = """
+SELECT id, device, ip, created_at, last_seen_at FROM sessions
+WHERE user_id = $1 AND ended_at IS NULL AND expires_at > now()
+  AND ($2::uuid IS NULL OR id < $2)
+ORDER BY id DESC
+LIMIT $3;"""
+
+class Session(NamedTuple):
+    id: UUID
+    device: str
+    ip: Any
+    created_at: datetime
+    last_seen_at: datetime
+
+
+async def select_open_sessions(db: Executor, *, user_id: Any, before: Any, most: Any) -> list[Session]:
+    return [Session(*r) for r in await db.fetch(SELECT_OPEN_SESSIONS, user_id, before, most)]
+
+SELECT_OPEN_SESSION_OWNER = """
+SELECT user_id FROM sessions
+WHERE id = $1 AND ended_at IS NULL AND expires_at > now();"""
+
+async def select_open_session_owner(db: Executor, session_id: Any) -> Any:
+    return await db.fetchval(SELECT_OPEN_SESSION_OWNER, session_id)
