@@ -46,7 +46,9 @@ def up(*, port: int, data: Path | None, workers: int | None) -> None:
     """Until it is told to stop; raises what kept it from running."""
     with data_folder(data) as folder, listen(port, HOST) as listening:
         servers, environ = _surroundings(folder, port, kept=data is not None)
-        settings = Settings.load(environ, **({"workers": workers} if workers else {}))
+        if workers:
+            environ["HOLDFAST_WORKERS"] = str(workers)
+        settings = Settings.load(environ)
         house = House(folder, port, listening, servers, environ, settings, kept=data is not None)
         asyncio.run(house.run())
 
@@ -114,9 +116,10 @@ class House:
     async def _work(self) -> None:
         await self.supervisor.start(*map(_server_program, self.servers))
         await self._migrate()
-        accounts = await self._seed()
         workers = [self._worker(number + 1) for number in range(self.settings.workers)]
-        await self.supervisor.start(*workers, *self._jobs())
+        accounts, _ = await asyncio.gather(
+            self._seed(), self.supervisor.start(*workers, *self._jobs())
+        )
         self._show(workers, accounts)
         await self.supervisor.watch()
 

@@ -54,9 +54,9 @@ class Cache(Generic[K, V]):
     def __init__(
         self,
         name: str,
-        load: Callable[[K], Awaitable[V | None]],
+        load: Callable[[K], Awaitable[V]],
         *,
-        type: type[V],  # noqa: A002 - what it is
+        type: Any,  # noqa: A002 - what msgspec is to decode: a class, or an expression like set[str]
         redis: Redis | None,
         ttl_s: float,
         size: int = 10_000,
@@ -73,10 +73,10 @@ class Cache(Generic[K, V]):
         self._noted = noted
         self._fresh = fresh
         self._entries: OrderedDict[K, Entry[V]] = OrderedDict()
-        self._flights: dict[K, asyncio.Task[Entry[V] | None]] = {}
+        self._flights: dict[K, asyncio.Task[Entry[V]]] = {}
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-            tuple[int, float, type]  # type: ignore[valid-type]  # known at run time only
+            tuple[int, float, type]
         )
 
     def peek(self, key: K) -> V | None:
@@ -94,7 +94,7 @@ class Cache(Generic[K, V]):
         self.hits += 1
         return entry.value
 
-    async def get(self, key: K) -> V | None:
+    async def get(self, key: K) -> V:
         value = self.peek(key)
         if value is not None:
             return value
@@ -102,11 +102,10 @@ class Cache(Generic[K, V]):
         under_way = self._flights.get(key)
         if under_way is not None:
             entry = await asyncio.shield(under_way)
-            if entry is not None and self._fresh(entry.value, entry.noted):
+            if entry.value is not None and self._fresh(entry.value, entry.noted):
                 return entry.value
         # Whatever is in flight by now began after this call did: it cannot be too old for it.
-        entry = await asyncio.shield(self._flight(key))
-        return None if entry is None else entry.value
+        return (await asyncio.shield(self._flight(key))).value
 
     async def drop(self, key: K) -> None:
         """Forget it here and in Redis; a load under way is neither kept nor given to newcomers."""
@@ -117,7 +116,7 @@ class Cache(Generic[K, V]):
                 async with asyncio.timeout(REDIS_PATIENCE_S):
                     await self._redis.delete(self._redis_key(key))
 
-    def _flight(self, key: K) -> asyncio.Task[Entry[V] | None]:
+    def _flight(self, key: K) -> asyncio.Task[Entry[V]]:
         """The load under way, or a new one. No caller owns it: it survives each of them."""
         flight = self._flights.get(key)
         if flight is None:
@@ -126,17 +125,13 @@ class Cache(Generic[K, V]):
             self._flights[key] = flight
         return flight
 
-    async def _fly(self, key: K) -> Entry[V] | None:
+    async def _fly(self, key: K) -> Entry[V]:
         flight = asyncio.current_task()
         noted = self._noted()
         try:
             entry = await self._recall(key)
             if entry is None:
-                value = await self._load(key)
-                if value is None:
-                    self._entries.pop(key, None)
-                    return None
-                entry = self._entry(value, noted)
+                entry = self._entry(await self._load(key), noted)
                 if self._flights.get(key) is flight:
                     await self._remember(key, entry)
             if self._flights.get(key) is flight:
@@ -151,6 +146,9 @@ class Cache(Generic[K, V]):
         return Entry(value, noted, time.time() + life_s, self._ttl_s)
 
     def _keep(self, key: K, entry: Entry[V]) -> None:
+        if entry.value is None:
+            self._entries.pop(key, None)
+            return
         self._entries[key] = entry
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
@@ -174,7 +172,7 @@ class Cache(Generic[K, V]):
         return Entry(value, noted, expires_at, self._ttl_s) if self._fresh(value, noted) else None
 
     async def _remember(self, key: K, entry: Entry[V]) -> None:
-        if self._redis is None:
+        if self._redis is None or entry.value is None:
             return
         kept = self._encoder.encode((entry.noted, entry.expires_at, entry.value))
         with suppress(*AWAY):

@@ -171,8 +171,20 @@ class Database:
             raise DatabaseAwayError from error
         except BUSY as error:
             raise DatabaseBusyError from error
+        except asyncpg.InterfaceError as error:
+            if not _is_lost(connection):
+                raise
+            raise DatabaseAwayError from error
         finally:
             await pool.release(connection)
+
+
+def _is_lost(connection: Any) -> bool:
+    """The pool takes a lost connection back by itself; what we then hold refuses to be asked."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
 
 
 REPLAYED = "SELECT coalesce(pg_last_wal_replay_lsn() >= $1::text::pg_lsn, true)"

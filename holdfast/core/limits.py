@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from math import ceil
 from typing import ClassVar
@@ -20,7 +21,7 @@ from typing import ClassVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from holdfast.core.errors import HTTPStatus, ProblemError
+from holdfast.core.errors import ProblemError
 from holdfast.core.merge import Merge
 
 PERIODS_S = {"s": 1, "min": 60, "h": 3600}

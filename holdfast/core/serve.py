@@ -7,6 +7,7 @@ their own, so that they never compete with, or leak to, the public.
 
 import asyncio
 import gc
+import os
 from contextlib import AsyncExitStack
 
 import uvicorn
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 
 from holdfast.core.settings import Settings
 from holdfast.core.telemetry import http as telemetry
+from holdfast.core.telemetry import logs, traces
 
 
 def serve(
@@ -26,8 +28,9 @@ def serve(
     metrics_port: int | None = None,
 ) -> None:
     """Serve until told to stop; on an inherited socket when `fd` is given."""
+    logs.configure(settings.profile)
     config = uvicorn.Config(
-        telemetry.observed(app),
+        telemetry.observed(traces.traced(app, "holdfast", os.environ)),
         host=host,
         port=port,
         fd=fd,

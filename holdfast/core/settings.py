@@ -52,7 +52,7 @@ class Environment(BaseModel):
 
 def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[str, str]) -> str:
     def sentence(problem: Any) -> str:
-        text = problem["msg"].removeprefix("Value error, ")
+        text: str = problem["msg"].removeprefix("Value error, ")
         if not problem["loc"]:
             return text
         name = names.get(str(problem["loc"][0]), str(problem["loc"][0]))

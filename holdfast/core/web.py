@@ -10,6 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -20,7 +21,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.core.errors import (
-    HTTPStatus,
     InvalidError,
     MalformedError,
     NotFoundError,
@@ -93,6 +93,9 @@ class Frame:
             await handler(scope, receive, send)
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)
+        except Exception:
+            await problem_response(ProblemError())(scope, receive, send)
+            raise  # to whoever serves us: it is logged there, as the framework's faults are
 
 
 def problem_response(error: ProblemError) -> Response:

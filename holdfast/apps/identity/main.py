@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
 
+from holdfast.apps.identity import gauges
 from holdfast.apps.identity.access.jobs import note_seen_sessions
 from holdfast.apps.identity.accounts import routes as accounts
 from holdfast.apps.identity.history import routes as history
@@ -25,6 +26,7 @@ def service(settings: Settings, options: Options | None = None) -> Service:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Identity]:
         async with Identity.open(settings, chosen) as here, note_seen_sessions(here):
+            gauges.show(here)
             yield here
 
     return Service(

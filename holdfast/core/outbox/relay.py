@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -44,13 +45,13 @@ async def relay(db: Database, redis: Redis) -> int:
             return 0
         pipeline = redis.pipeline(transaction=False)
         for event in events:
-            fields = {
+            fields: dict[Any, Any] = {
                 "id": str(event.id),
                 "at": event.created_at.isoformat(),
                 "type": event.type,
                 "payload": event.payload,
             }
-            pipeline.xadd(stream, fields, maxlen=STREAM_LENGTH, approximate=True)
+            _ = pipeline.xadd(stream, fields, maxlen=STREAM_LENGTH, approximate=True)
         await pipeline.execute()
         await queries.update_events_relayed(
             connection,

@@ -27,6 +27,13 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER = "other"
 
 
+class Buckets(TypedDict):
+    """`counts[i]` requests took at most `le_ms[i]`; the last count is for all slower ones."""
+
+    le_ms: list[float]
+    counts: list[int]
+
+
 class RouteFigures(TypedDict):
     method: str
     route: str
@@ -35,6 +42,7 @@ class RouteFigures(TypedDict):
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    buckets: Buckets
 
 
 class Figures(TypedDict):
@@ -81,6 +89,10 @@ class Requests:
             "p50_ms": duration.quantile(0.50) * 1000,
             "p95_ms": duration.quantile(0.95) * 1000,
             "p99_ms": duration.quantile(0.99) * 1000,
+            "buckets": {
+                "le_ms": [bound * 1000 for bound in duration.bounds],
+                "counts": duration.counts,
+            },
         }
 
     def note(self, scope: Scope, status: int, took_s: float) -> None:
@@ -121,9 +133,12 @@ def observed(app: ASGIApp, registry: Registry = PROCESS) -> ASGIApp:
 
 def route_of(scope: Scope) -> str:
     """The template that the request matched, once it was routed; never its path."""
+    hot: str | None = scope.get("holdfast.route")
+    if hot is not None:
+        return hot
     # FastAPI keeps an included route as it was declared; the prefixes are in its context.
     matched = scope.get("fastapi", {}).get("effective_route_context") or scope.get("route")
-    return str(scope.get("holdfast.route") or getattr(matched, "path", OTHER))
+    return str(getattr(matched, "path", OTHER))
 
 
 @asynccontextmanager

@@ -65,33 +65,38 @@ class Gauge(Counter):
 class Histogram:
     """How many observations fell into each bucket; a quantile is right to within its bucket."""
 
-    __slots__ = ("_bounds", "_counts", "sum")
+    __slots__ = ("_counts", "bounds", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+
+    @property
+    def counts(self) -> list[int]:
+        """Of each bucket alone; the last one is for whatever is beyond all bounds."""
+        return self._counts.copy()
 
     @property
     def count(self) -> int:
         return sum(self._counts)
 
     def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def quantile(self, q: float) -> float:
         """Interpolated inside the bucket; beyond the last bound that bound; of nothing NaN."""
         rank = q * self.count
         lower, below = 0.0, 0
-        for upper, count in zip(self._bounds, self._counts, strict=False):
+        for upper, count in zip(self.bounds, self._counts, strict=False):
             if count and below + count >= rank:
                 return lower + (upper - lower) * (rank - below) / count
             lower, below = upper, below + count
         return lower if self._counts[-1] else math.nan
 
     def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
-        for bound, count in zip((*self._bounds, math.inf), accumulate(self._counts), strict=True):
+        for bound, count in zip((*self.bounds, math.inf), accumulate(self._counts), strict=True):
             yield "_bucket", {"le": _number(bound)}, count
         yield "_sum", {}, self.sum
         yield "_count", {}, self.count

@@ -26,17 +26,18 @@ log = logging.getLogger(__name__)
 
 def traced(app: ASGIApp, service: str, environ: Mapping[str, str]) -> ASGIApp:
     """The application with a span a request; the application itself where nobody collects them."""
-    if not environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    collector = environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")
+    if not collector:
         return app
     ratio = float(environ.get("OTEL_TRACES_SAMPLER_ARG", DEFAULT_RATIO))
     try:
-        return spanned(app, _provider(service, ratio))
+        return spanned(app, _provider(service, collector, ratio))
     except ImportError:
         log.warning("OTEL_EXPORTER_OTLP_ENDPOINT is set; install holdfast[otel] to send traces")
         return app
 
 
-def _provider(service: str, ratio: float) -> "TracerProvider":
+def _provider(service: str, collector: str, ratio: float) -> "TracerProvider":
     """Spans leave in batches from a thread of their own; at exit what is left is sent."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
         OTLPSpanExporter,
@@ -50,7 +51,8 @@ def _provider(service: str, ratio: float) -> "TracerProvider":
         sampler=ParentBased(TraceIdRatioBased(ratio)),
         resource=Resource.create({"service.name": service}),
     )
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter(f"{collector.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
 
 

@@ -44,9 +44,9 @@ def cache_of(
     ttl_s: float = 60,
     size: int = 100,
     noted: Callable[[], int] = lambda: 0,
-    fresh: Callable[[int, int], bool] = always,
+    fresh: Callable[[object, int], bool] = always,
     name: str = "",
-) -> Cache[str, int]:
+) -> Cache[str, int | None]:
     return Cache(
         name or f"test{next(_names)}",
         source.load,

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -49,3 +50,98 @@ async def collector() -> AsyncIterator[Collector]:
     collector.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield collector
     await runner.cleanup()
+
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def call(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Makes a traced application and calls it once."""
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+
+    async def greet(request: Request) -> Response:
+        if request.path_params["name"] == "nobody":
+            return PlainTextResponse("no", status_code=503)
+        return PlainTextResponse(f"{logs.trace_id()} {span_in_flight()}")
+
+    app = observed(Starlette(routes=[Route("/greet/{name}", greet)]), Registry())
+
+    async def once(path: str, *, ratio: str, traceparent: str = "") -> str:
+        environ = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_TRACES_SAMPLER_ARG": ratio,
+        }
+        headers = [(b"traceparent", traceparent.encode())] if traceparent else []
+        return await body_of(traced(app, "test", environ), path, headers)
+
+    return once
+
+
+async def body_of(app: ASGIApp, path: str, headers: list[tuple[bytes, bytes]]) -> str:
+    sent: list[bytes] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": headers}
+    await app(scope | {"query_string": b"", "root_path": ""}, receive, send)
+    return b"".join(sent).decode()
+
+
+def span_in_flight() -> str:
+    return trace.format_span_id(trace.get_current_span().get_span_context().span_id)
+
+
+async def until_collected(collector: Collector, count: int) -> list[Span]:
+    async with asyncio.timeout(10):
+        while len(collector.spans) < count:  # noqa: ASYNC110 - a thread sends them
+            await asyncio.sleep(0.01)
+    return collector.spans
+
+
+async def test_a_sampled_request_is_one_span_in_its_callers_trace(
+    call: Call, collector: Collector
+) -> None:
+    told = await call("/greet/me", ratio="0", traceparent=f"00-{TRACE}-{PARENT}-01")
+    (span,) = await until_collected(collector, 1)
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
+    assert told == f"{TRACE} {span.span_id.hex()}"
+    assert (span.name, span.kind) == ("GET /greet/{name}", Span.SPAN_KIND_SERVER)
+    attributes = {pair.key: pair.value for pair in span.attributes}
+    assert attributes["http.route"].string_value == "/greet/{name}"
+    assert attributes["http.response.status_code"].int_value == 200
+
+
+async def test_a_failed_answer_marks_its_span(call: Call, collector: Collector) -> None:
+    await call("/greet/nobody", ratio="1")
+    (span,) = await until_collected(collector, 1)
+    assert span.status.code == Status.STATUS_CODE_ERROR
+
+
+async def test_what_is_not_sampled_is_not_sent_but_keeps_its_trace(
+    call: Call, collector: Collector
+) -> None:
+    told = await call("/greet/me", ratio="1", traceparent=f"00-{TRACE}-{PARENT}-00")
+    assert told.startswith(TRACE)
+    await call("/greet/me", ratio="0")
+    await call("/greet/last", ratio="1")
+    assert len(await until_collected(collector, 1)) == 1
+
+
+async def test_without_a_collector_the_application_is_left_alone() -> None:
+    app = Starlette()
+    assert traced(app, "test", {}) is app
+
+
+async def test_a_missing_extra_is_said_and_costs_nothing_else(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    app = Starlette()
+    with caplog.at_level(logging.WARNING):
+        assert traced(app, "test", {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}) is app
+    assert "holdfast[otel]" in caplog.text

@@ -22,16 +22,17 @@ async def create_role(
     here: Identity, *, giver: UUID, role: str, description: str, permissions: Sequence[str]
 ) -> None:
     async with here.db.transaction() as db:
-        await _check_giver(db, giver, "roles:write", permissions)
+        own = await _own_permissions(db, giver, needed="roles:write")
+        await _require_known(db, permissions)
+        refuse_beyond(own, permissions)
         if not await queries.insert_role(db, role=role, description=description):
             raise ConflictError(f"There is a role {role} already.")
-        await _require_known(db, permissions)
         await queries.insert_role_permissions(db, role=role, permissions=permissions)
 
 
 async def delete_role(here: Identity, *, giver: UUID, role: str) -> None:
     async with epochs.change(here.lease) as change:
-        await _check_giver(change.db, giver, "roles:write")
+        await _own_permissions(change.db, giver, needed="roles:write")
         if await _lock_role(change.db, role):
             raise ConflictError(f"The role {role} is built in and cannot be removed.")
         await queries.delete_role(change.db, role)
@@ -40,17 +41,18 @@ async def delete_role(here: Identity, *, giver: UUID, role: str) -> None:
 
 async def add_permission(here: Identity, *, giver: UUID, role: str, permission: str) -> None:
     async with epochs.change(here.lease) as change:
-        await _check_giver(change.db, giver, "roles:write", [permission])
+        own = await _own_permissions(change.db, giver, needed="roles:write")
         await _lock_role(change.db, role)
         if not await queries.select_known_permissions(change.db, [permission]):
             raise NotFoundError(f"There is no permission {permission}.")
+        refuse_beyond(own, [permission])
         if await queries.insert_role_permissions(change.db, role=role, permissions=[permission]):
             await _announce(change, role_subject(role), role=role, added=permission)
 
 
 async def remove_permission(here: Identity, *, giver: UUID, role: str, permission: str) -> None:
     async with epochs.change(here.lease) as change:
-        await _check_giver(change.db, giver, "roles:write")
+        await _own_permissions(change.db, giver, needed="roles:write")
         await _lock_role(change.db, role)
         if role == ADMIN:
             raise ConflictError("The role admin permits everything; nothing is taken from it.")
@@ -63,7 +65,7 @@ async def create_permission(
 ) -> None:
     """A new permission belongs to the role admin, so that there is somebody to give it."""
     async with epochs.change(here.lease) as change:
-        await _check_giver(change.db, giver, "roles:write")
+        await _own_permissions(change.db, giver, needed="roles:write")
         if not await queries.insert_permission(
             change.db, permission=permission, description=description
         ):
@@ -74,9 +76,9 @@ async def create_permission(
 
 async def assign_role(here: Identity, *, giver: UUID, user_id: UUID, role: str) -> None:
     async with epochs.change(here.lease) as change:
+        own = await _own_permissions(change.db, giver, needed="roles:assign")
         await _lock_role(change.db, role)
-        permissions = await queries.lock_role_permissions(change.db, role)
-        await _check_giver(change.db, giver, "roles:assign", permissions)
+        refuse_beyond(own, await queries.select_role_permissions(change.db, role))
         await _require_user(change.db, user_id)
         if await queries.insert_user_role(change.db, user_id=user_id, role=role):
             await _announce(change, user_subject(user_id), user_id=user_id, assigned=role)
@@ -84,7 +86,7 @@ async def assign_role(here: Identity, *, giver: UUID, user_id: UUID, role: str) 
 
 async def unassign_role(here: Identity, *, giver: UUID, user_id: UUID, role: str) -> None:
     async with epochs.change(here.lease) as change:
-        await _check_giver(change.db, giver, "roles:assign")
+        await _own_permissions(change.db, giver, needed="roles:assign")
         await _lock_role(change.db, role)
         await _require_user(change.db, user_id)
         if role == ADMIN and not await queries.select_admins_left(change.db, user_id):
@@ -93,13 +95,12 @@ async def unassign_role(here: Identity, *, giver: UUID, user_id: UUID, role: str
             await _announce(change, user_subject(user_id), user_id=user_id, unassigned=role)
 
 
-async def _check_giver(
-    db: Executor, giver: UUID, needed: str, permissions: Sequence[str] = ()
-) -> None:
+async def _own_permissions(db: Executor, giver: UUID, *, needed: str) -> list[str]:
+    """What the giver may do at this moment, by the tables; refuses whoever lacks what is needed."""
     own = await queries.select_user_permissions(db, giver)
     if needed not in own:
         raise ForbiddenError(f"This needs the permission {needed}.")
-    refuse_beyond(own, permissions)
+    return own
 
 
 async def _lock_role(db: Executor, role: str) -> bool:

@@ -110,13 +110,11 @@ DELETE FROM user_roles WHERE user_id = $1 AND role = $2;"""
 async def delete_user_role(db: Executor, *, user_id: Any, role: Any) -> int:
     return int((await db.execute(DELETE_USER_ROLE, user_id, role)).split()[-1])
 
-LOCK_ROLE_PERMISSIONS = """
-SELECT rp.permission FROM role_permissions rp
-JOIN roles r ON r.name = rp.role
-WHERE r.name = $1 ORDER BY rp.permission FOR SHARE OF r;"""
+SELECT_ROLE_PERMISSIONS = """
+SELECT permission FROM role_permissions WHERE role = $1 ORDER BY permission;"""
 
-async def lock_role_permissions(db: Executor, role: Any) -> list[Any]:
-    return [r[0] for r in await db.fetch(LOCK_ROLE_PERMISSIONS, role)]
+async def select_role_permissions(db: Executor, role: Any) -> list[Any]:
+    return [r[0] for r in await db.fetch(SELECT_ROLE_PERMISSIONS, role)]
 
 SELECT_USER_PERMISSIONS = """
 SELECT DISTINCT rp.permission

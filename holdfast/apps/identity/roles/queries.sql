@@ -57,11 +57,8 @@ INSERT INTO user_roles (user_id, role) VALUES (@user_id, @role) ON CONFLICT DO N
 -- name: delete_user_role :execrows
 DELETE FROM user_roles WHERE user_id = @user_id AND role = @role;
 
--- name: lock_role_permissions :many
--- What a role permits, unchanged until commit.
-SELECT rp.permission FROM role_permissions rp
-JOIN roles r ON r.name = rp.role
-WHERE r.name = @role ORDER BY rp.permission FOR SHARE OF r;
+-- name: select_role_permissions :many
+SELECT permission FROM role_permissions WHERE role = @role ORDER BY permission;
 
 -- name: select_user_permissions :many
 -- What a user may do at this moment, by the tables and not by any cache.

@@ -35,14 +35,13 @@ async def begin_session(
 async def refresh(here: Identity, token: RefreshToken) -> TokensOut:
     """Use a refresh token up, and answer its successor with a new access token."""
     rotated = await here.merged(rotate_refresh_tokens)(token)
-    if rotated is None:
-        rotated = await _used_before(here, token)
+    family = rotated or await _used_before(here, token)
     return await _tokens(
         here,
         rules.successor(token, here.secrets),
-        user_id=rotated.user_id,
-        session_id=rotated.session_id,
-        since=rotated.created_at,
+        user_id=family.user_id,
+        session_id=family.session_id,
+        since=family.created_at,
     )
 
 

@@ -63,7 +63,7 @@ class Api:
         body: Any = None,
         *,
         token: str | None = None,
-        headers: Mapping[str, str] = {},  # noqa: B006 - read only
+        headers: Mapping[str, str] = {},
         data: bytes | None = None,
     ) -> Answer:
         sent = {**self.headers, **headers}
@@ -108,10 +108,11 @@ class Api:
 async def served(app: ASGIApp) -> AsyncIterator[str]:
     """Serve in this process and loop; answers the address."""
     listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(
+        app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=2
+    )
     server = uvicorn.Server(config)
-    server.capture_signals = _no_signals  # type: ignore[method-assign]  # pytest keeps its own
-    serving = asyncio.create_task(server.serve([listening]))
+    serving = asyncio.create_task(server._serve([listening]))
     while not server.started:
         if serving.done():
             serving.result()
@@ -125,7 +126,9 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def worker(environ: Mapping[str, str]) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def worker(
+    environ: Mapping[str, str],
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Serve in a process of its own; answers the address and the process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd = listening.fileno()
@@ -155,8 +158,3 @@ async def _until_ready(url: str, process: asyncio.subprocess.Process) -> None:
                 pass
             await asyncio.sleep(0.05)
     raise RuntimeError(f"The worker ended with status {process.returncode}.")
-
-
-class _no_signals:  # noqa: N801 - stands in for a method
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...

@@ -50,7 +50,7 @@ async def test_login_checks_no_more_parallel_guesses_than_the_limit(
     counted = Counter(answer.status for answer in answers)
     assert counted == {401: FREE_FAILURES, 429: 200 - FREE_FAILURES}
     outcomes = await db.fetch("SELECT outcome, count(*) FROM login_history GROUP BY outcome")
-    assert dict(outcomes) == {
+    assert {row["outcome"]: row["count"] for row in outcomes} == {
         "succeeded": 1,
         "wrong_password": FREE_FAILURES,
         "delayed": 200 - FREE_FAILURES,

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import OKPKey, RSAKey
 
@@ -32,6 +33,7 @@ def opened(token: str, part: int) -> dict[str, Any]:
 def signed(header: dict[str, Any], claims: dict[str, Any], key: OKPKey) -> str:
     """By hand: no library would write some of these."""
     signing_input = f"{segment(header)}.{segment(claims)}"
+    assert isinstance(key.private_key, Ed25519PrivateKey)
     return f"{signing_input}.{segment(key.private_key.sign(signing_input.encode()))}"
 
 
@@ -143,7 +145,10 @@ async def test_show_me_refuses_a_revoked_token_however_it_is_spelled(api: Api) -
     raw = base64.urlsafe_b64decode(signature + "==")
     respelled = [account.access, account.access + "=", account.access + "=="]
     respelled += [f"{head}.{body}.{base64.b64encode(raw).decode()}"]
-    respelled += [f"{head}=.{body}.{signature}", account.access[:-1] + chr(ord(account.access[-1]) + 1)]
+    respelled += [
+        f"{head}=.{body}.{signature}",
+        account.access[:-1] + chr(ord(account.access[-1]) + 1),
+    ]
     await api.call("POST", "/api/v1/auth/logout", token=account.access)
     for token in respelled:
         assert (await api.me(token)).status == 401
@@ -189,7 +194,7 @@ async def test_rotation_under_load_fails_no_request(api: Api, here: Identity) ->
     user = asyncio.create_task(use())
     for _ in range(5):
         kid = await rotate(here)
-        while kid not in kids and not failures:
+        while kid not in kids and not failures:  # noqa: ASYNC110 - it happens in the other task
             await asyncio.sleep(0.01)
     stop.set()
     await user

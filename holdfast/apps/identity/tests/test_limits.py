@@ -1,0 +1,89 @@
+"""Limits by environment, and whose bucket a request falls into."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from holdfast.apps.identity.tests.api import PASSWORD, Answer, Api
+
+
+@pytest.fixture
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    return environ | {"HOLDFAST_LIMITS": "on"}
+
+
+async def try_login(api: Api, email: str, **headers: str) -> Answer:
+    body = {"email": email, "password": "wrong password"}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await api.call("POST", "/api/v1/auth/login", body, headers=named)
+
+
+async def allowed_logins(api: Api, senders: list[dict[str, str]]) -> int:
+    """Different accounts each time, so that only the limit of the address counts."""
+    tries = (try_login(api, f"a{i}@example.com", **sender) for i, sender in enumerate(senders))
+    return Counter(answer.status for answer in await asyncio.gather(*tries))[401]
+
+
+async def test_login_is_limited_by_address_and_says_how_long_to_wait(api: Api) -> None:
+    assert await allowed_logins(api, [{}] * 30) == 10
+    refused = await try_login(api, "a@example.com")
+    assert refused.status == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.headers["RateLimit-Limit"] == "10"
+    assert refused.headers["RateLimit-Remaining"] == "0"
+    assert int(refused.headers["RateLimit-Reset"]) >= 1
+
+
+async def test_register_is_limited(api: Api) -> None:
+    async def register(i: int) -> int:
+        body = {"email": f"r{i}@example.com", "password": PASSWORD}
+        return (await api.call("POST", "/api/v1/auth/register", body)).status
+
+    assert Counter([await register(i) for i in range(8)]) == {201: 5, 429: 3}
+
+
+async def test_refresh_is_limited(api: Api) -> None:
+    account = await api.sign_up()
+    answers = await asyncio.gather(*(api.refresh(account.refresh) for _ in range(30)))
+    assert Counter(answer.status for answer in answers) == {200: 20, 429: 10}
+
+
+async def test_show_me_is_limited(api: Api) -> None:
+    account = await api.sign_up()
+    answers = await asyncio.gather(*(api.me(account) for _ in range(150)))
+    counted = Counter(answer.status for answer in answers)
+    assert counted.keys() == {200, 429}
+    assert 100 <= counted[200] <= 102  # a slow run sees the first ones come back
+
+
+async def test_a_forwarded_address_is_not_believed_from_strangers(api: Api) -> None:
+    senders = [{"X_Forwarded_For": f"198.51.100.{i}"} for i in range(30)]
+    assert await allowed_logins(api, senders) == 10
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def environ(self, environ: dict[str, str]) -> dict[str, str]:
+        return environ | {"HOLDFAST_TRUSTED_PROXIES": "127.0.0.0/8"}
+
+    async def test_clients_have_buckets_of_their_own(self, api: Api) -> None:
+        senders = [{"X_Forwarded_For": f"198.51.100.{i}"} for i in range(30)]
+        assert await allowed_logins(api, senders) == 30
+
+    async def test_what_a_client_forwards_itself_is_not_believed(self, api: Api) -> None:
+        senders = [{"X_Forwarded_For": f"203.0.113.{i}, 198.51.100.7"} for i in range(30)]
+        assert await allowed_logins(api, senders) == 10
+
+    async def test_addresses_inside_one_ipv6_prefix_are_one(self, api: Api) -> None:
+        senders = [{"X_Forwarded_For": f"2001:db8:0:1::{i:x}"} for i in range(1, 31)]
+        assert await allowed_logins(api, senders) == 10
+        other = [{"X_Forwarded_For": "2001:db8:0:2::1"}]
+        assert await allowed_logins(api, other) == 1
+
+
+async def test_letter_case_of_an_address_opens_no_second_lane(api: Api) -> None:
+    for spelling in ("eve@example.com", "EVE@example.com", "Eve@Example.COM", " eve@example.com "):
+        await try_login(api, spelling)
+    await try_login(api, "eVe@example.com")
+    assert (await try_login(api, "evE@example.com")).body["type"] == "/problems/too-many-failures"

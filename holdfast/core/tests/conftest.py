@@ -1,0 +1,50 @@
+"""What several of the core's tests stand on: an app's view of a database, and its owner's."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from holdfast.cli.servers import Running, free_port, postgres, running
+from holdfast.core.db import Address, Database
+from holdfast.core.manifest import App, find
+
+
+@pytest.fixture
+def app() -> App:
+    return find("identity")
+
+
+@pytest.fixture
+def address(database_url: str, app: App) -> Address:
+    return Address(database_url, app.role, app.schema)
+
+
+@pytest.fixture
+async def db(address: Address) -> AsyncIterator[Database]:
+    async with Database.open(address, least=1, most=4) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def owner(address: Address) -> AsyncIterator[asyncpg.Connection]:
+    """The view of whoever migrated: it may look, and do, what the app's role may not."""
+    settings = {"search_path": address.schema}
+    connection = await asyncpg.connect(address.url, server_settings=settings)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that tests may restart and kill; they leave it running."""
+    data = tmp_path_factory.mktemp("own_postgres")
+    with running(postgres(data, free_port(), {"fsync": "off"})) as server:
+        yield server

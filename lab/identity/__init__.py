@@ -1,0 +1,1 @@
+"""What is measured of identity; one module a claim."""
