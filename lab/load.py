@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import cycle
 from math import ceil, log
 from multiprocessing import get_context
@@ -30,6 +31,7 @@ HOST = "127.0.0.1"
 LAST_ANSWERS_S = 5.0  # in the open loop, for what was sent near the end
 BUCKET = 1.05  # a histogram's buckets grow by this factor
 SEED = 20_260_101
+OK, REDIRECTED = 200, 300
 
 Follow = Callable[[bytes], bytes]
 
@@ -69,7 +71,9 @@ class Tally:
     @property
     def failures(self) -> int:
         """Whatever was not a success, answered or not."""
-        return self.unanswered + sum(n for status, n in self.statuses.items() if status >= 300)  # noqa: PLR2004
+        return self.unanswered + sum(
+            n for status, n in self.statuses.items() if status >= REDIRECTED
+        )
 
     def quantile_ms(self, q: float) -> float:
         return quantile(self.latencies, q) * 1000
@@ -198,7 +202,7 @@ class _Run:
         loop = asyncio.get_running_loop()
         for requests in self.stream.connections:
             connection = _Connection(self, requests)
-            await loop.create_connection(lambda made=connection: made, HOST, self.stream.port)
+            await loop.create_connection(partial(_itself, connection), HOST, self.stream.port)
             self.connections.append(connection)
 
     def begin(self, seconds: float) -> None:
@@ -215,7 +219,8 @@ class _Run:
         if self.stream.most is not None and tally.answered >= self.stream.most:
             self.over.set()
 
-    def failed(self, connection: "_Connection") -> None:
+    def lost(self) -> None:
+        """The server hung up on a connection: it asks no more."""
         self.tally.unanswered += 1
 
     async def end(self, seconds: float) -> None:
@@ -225,7 +230,7 @@ class _Run:
 
 
 class _Closed(_Run):
-    def begin(self, seconds: float) -> None:
+    def begin(self, _: float) -> None:
         for connection in self.connections:
             connection.ask(perf_counter())
 
@@ -241,20 +246,18 @@ class _Open(_Run):
     def begin(self, seconds: float) -> None:
         self._free = deque(self.connections)
         self._waiting: deque[float] = deque()
-        self._under_way = 0
         self._random = random.Random(SEED)
         self._alarm = Alarm(self._arrive)
         self._due = perf_counter()
         self._last = self._due + seconds
         self._measured_from = self._last
-        self._next()
+        self._arrive()
 
     def measure(self) -> None:
         super().measure()
         self._measured_from = perf_counter()
 
     def answered(self, connection: "_Connection", status: int, now: float) -> None:
-        self._under_way -= 1
         if connection.due >= self._measured_from:
             super().answered(connection, status, now)
             self.tally.service_times.append(now - connection.sent)
@@ -264,26 +267,19 @@ class _Open(_Run):
             self._free.append(connection)
 
     async def end(self, seconds: float) -> None:
-        """Whoever is still not answered counts as having waited until now."""
+        """Whoever is still not answered after a while counts as having waited until then."""
         give_up_at = perf_counter() + LAST_ANSWERS_S
-        while self._under_way > self.tally.unanswered and perf_counter() < give_up_at:
+        while len(self._free) < len(self.connections) and perf_counter() < give_up_at:  # noqa: ASYNC110 - an event would cost every answer something
             await asyncio.sleep(0.01)
         self._alarm.close()
-        for connection in self.connections:
-            if connection.waits and connection.due >= self._measured_from:
-                self.tally.unanswered += 1
-                self.tally.latencies.append(perf_counter() - connection.due)
+        unanswered = [*self._waiting, *(each.due for each in self.connections if each.waits)]
+        self.tally.unanswered = len(unanswered)
+        self.tally.latencies += [perf_counter() - due for due in unanswered]
         await super().end(seconds)
-
-    def _next(self) -> None:
-        self._due += self._random.expovariate(self.stream.rate or 1)
-        if self._due < self._last:
-            self._alarm.set(self._due)
 
     def _arrive(self) -> None:
         now = perf_counter()
-        while self._due <= now and self._due < self._last:
-            self._under_way += 1
+        while self._due <= now:
             if self._due >= self._measured_from:
                 self.tally.lateness.append(now - self._due)
             if self._free:
@@ -330,18 +326,22 @@ class _Connection(asyncio.Protocol):
         now = perf_counter()
         self._received = b""
         self.waits = False
-        if self.run.stream.follow:
+        status = int(data[9:12])
+        if self.run.stream.follow and status == OK:
             self._requests = cycle([self.run.stream.follow(data[body_begins:])])
-        self.run.answered(self, int(data[9:12]), now)
+        self.run.answered(self, status, now)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         if not self._leaving:
-            self.waits = False
-            self.run.failed(self)
+            self.run.lost()
 
     def leave(self) -> None:
         self._leaving = True
         self._transport.close()
+
+
+def _itself(connection: _Connection) -> _Connection:
+    return connection
 
 
 def _length(head: bytes) -> int:

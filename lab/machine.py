@@ -20,7 +20,7 @@ CORES = tuple(sorted(os.sched_getaffinity(0)))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 PACKAGES = ("holdfast", "fastapi", "starlette", "uvicorn", "uvloop", "httptools", "asyncpg")
-USER, SYSTEM, CHILDREN_SYSTEM, PARENT = 11, 12, 14, 1  # fields of /proc/PID/stat after its name
+CPU_TIMES = slice(11, 15)  # of what follows the name in /proc/PID/stat; with those of dead children
 
 
 @dataclass(frozen=True)
@@ -84,20 +84,13 @@ def on(*cores: int) -> Iterator[None]:
 
 def cpu_of(watched: Mapping[str, int]) -> dict[str, float]:
     """Seconds of CPU that each has used, with its children, living and dead."""
-    processes = dict(_processes())
-    return {
-        name: sum(
-            sum(map(int, processes[each][USER : CHILDREN_SYSTEM + 1])) / TICKS_A_SECOND
-            for each in _family(pid, processes)
-        )
-        for name, pid in watched.items()
-    }
+    return {name: sum(map(_cpu_s, _family(pid))) for name, pid in watched.items()}
 
 
 def memory_of(pid: int) -> dict[str, float]:
     """MiB of a process and its children: resident, and with what is shared divided fairly."""
     total = {"Rss": 0.0, "Pss": 0.0}
-    for each in _family(pid, dict(_processes())):
+    for each in _family(pid):
         told = Path(f"/proc/{each}/smaps_rollup").read_text()
         for name in total:
             found = re.search(rf"^{name}: +(\d+) kB", told, re.MULTILINE)
@@ -127,17 +120,19 @@ def _cpu_model() -> str:
     return found[1] if found else platform.machine()
 
 
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            yield int(path.parent.name), path.read_text().rpartition(") ")[2].split()
+def _cpu_s(pid: int) -> float:
+    with suppress(OSError):
+        told = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return sum(map(int, told[CPU_TIMES])) / TICKS_A_SECOND
+    return 0.0
 
 
-def _family(pid: int, processes: Mapping[int, list[str]]) -> Iterator[int]:
+def _family(pid: int) -> Iterator[int]:
     yield pid
-    for each, fields in processes.items():
-        if int(fields[PARENT]) == pid:
-            yield from _family(each, processes)
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in children.read_text().split():
+                yield from _family(int(child))
 
 
 def _machine_time() -> tuple[float, float]:
@@ -151,7 +146,9 @@ def _machine_time() -> tuple[float, float]:
 
 def _pressure_s() -> float:
     with suppress(OSError):
-        found = re.search(r"^some .*total=(\d+)$", Path("/proc/pressure/cpu").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^some .*total=(\d+)$", Path("/proc/pressure/cpu").read_text(), re.MULTILINE
+        )
         if found:
             return int(found[1]) / 1e6
     return 0.0

@@ -1,9 +1,9 @@
-"""What sqlc tells its plugin: the part of its request that we read, in its own words."""
+"""What sqlc tells its plugin, in its own words; only the part that is read."""
 
 from msgspec import Struct
 
 
-class Identifier(Struct):
+class TypeName(Struct):
     schema: str
     name: str
 
@@ -11,9 +11,9 @@ class Identifier(Struct):
 class Column(Struct):
     name: str
     not_null: bool
-    is_array: bool
-    type: Identifier
-    table: Identifier | None
+    array_dims: int
+    type: TypeName
+    table: TypeName | None
     is_named_param: bool
 
 
@@ -31,9 +31,12 @@ class Query(Struct):
     params: list[Parameter]
 
 
-class Schema(Struct):
+class Enum(Struct):
     name: str
-    enums: list[Identifier | Struct] = []
+
+
+class Schema(Struct):
+    enums: list[Enum]
 
 
 class Catalog(Struct):
@@ -43,3 +46,7 @@ class Catalog(Struct):
 class Request(Struct):
     catalog: Catalog
     queries: list[Query]
+
+    @property
+    def enums(self) -> frozenset[str]:
+        return frozenset(enum.name for schema in self.catalog.schemas for enum in schema.enums)

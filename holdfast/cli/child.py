@@ -108,7 +108,7 @@ class Child:
         """One life, from preparation to death."""
         await asyncio.to_thread(self.program.prepare)
         self._process = process = await self._spawn()
-        self.changed(self)
+        self._become("starting")
         try:
             await self._until_ready(process)
             await process.wait()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from secrets import token_urlsafe
 
 import click
 
@@ -73,6 +74,8 @@ def _packages() -> Iterator[Finding]:
 def _settings() -> Iterator[Finding]:
     """Judged as they will be with servers of our own, when no others are named."""
     stand_ins = {"DATABASE_URL": "postgresql://", "REDIS_URL": "redis://"}
+    if os.environ.get("HOLDFAST_PROFILE") != "production":
+        stand_ins["HOLDFAST_SECRET"] = token_urlsafe()  # `holdfast up` makes one and keeps it
     try:
         settings = Settings.load(stand_ins | dict(os.environ))
     except SettingsError as error:

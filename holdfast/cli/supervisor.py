@@ -38,7 +38,7 @@ class Supervisor:
             log = self._logs / f"{program.name}.log"
             child = Child(program, log, self._patience, self._changed)
             stage[child] = asyncio.create_task(child.keep(), name=program.name)
-        everyone = asyncio.gather(*(child.was_ready.wait() for child in stage))
+        everyone = asyncio.create_task(_all_ready(list(stage)))
         try:
             await self._first_of(everyone)
         finally:
@@ -70,3 +70,8 @@ class Supervisor:
         done, _ = await asyncio.wait([*keeping, *others], return_when=asyncio.FIRST_COMPLETED)
         for ended in done:
             ended.result()
+
+
+async def _all_ready(children: list[Child]) -> None:
+    for child in children:
+        await child.was_ready.wait()

@@ -70,7 +70,7 @@ def _surroundings(folder: Path, port: int, *, kept: bool) -> tuple[list[Server],
         servers.append(valkey(folder / "valkey", free_port()))
         environ["REDIS_URL"] = servers[-1].url
     if environ.get("HOLDFAST_PROFILE") != "production":
-        environ.setdefault("HOLDFAST_SECRET", kept_secret(folder))
+        environ["HOLDFAST_SECRET"] = environ.get("HOLDFAST_SECRET") or kept_secret(folder)
     environ.setdefault("HOLDFAST_ORIGIN", f"http://{HOST}:{port}")
     environ["HOLDFAST_RUN_FILE"] = str(folder / RUN_NAME)
     return servers, environ
@@ -110,7 +110,7 @@ class House:
                 self.supervisor.kill()
             work.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop)
 
     async def _work(self) -> None:

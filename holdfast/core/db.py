@@ -159,8 +159,8 @@ class Database:
         self.waiting += 1
         try:
             connection = await pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
-        except TimeoutError:
-            raise DatabaseBusyError from None
+        except (TimeoutError, asyncpg.TooManyConnectionsError) as error:
+            raise DatabaseBusyError from error
         except (*AWAY, OSError) as error:
             raise DatabaseAwayError from error
         finally:

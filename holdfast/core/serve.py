@@ -8,6 +8,7 @@ their own, so that they never compete with, or leak to, the public.
 import asyncio
 import gc
 import os
+import socket
 from contextlib import AsyncExitStack
 
 import uvicorn
@@ -33,7 +34,6 @@ def serve(
         telemetry.observed(traces.traced(app, "holdfast", os.environ)),
         host=host,
         port=port,
-        fd=fd,
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -46,13 +46,15 @@ def serve(
         backlog=2048,
     )
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), metrics_port))
+        runner.run(_serve(uvicorn.Server(config), fd, metrics_port))
 
 
-async def _serve(server: uvicorn.Server, metrics_port: int | None) -> None:
+async def _serve(server: uvicorn.Server, fd: int | None, metrics_port: int | None) -> None:
+    # Not uvicorn's own `fd`, which takes any socket for a Unix one and leaves Nagle's delay on.
+    inherited = None if fd is None else [socket.socket(fileno=fd)]
     async with AsyncExitStack() as stack:
         if metrics_port is not None:
             await stack.enter_async_context(telemetry.exposed(metrics_port))
         gc.collect()
         gc.freeze()  # what was imported stays: the collector need not look at it again
-        await server.serve()
+        await server.serve(inherited)

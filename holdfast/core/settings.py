@@ -6,7 +6,6 @@ variable's name and what would be right. An app adds its own by subclassing `Env
 Nothing is read from files, and nothing changes while the process runs.
 """
 
-import secrets
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -55,7 +54,10 @@ def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[s
         text: str = problem["msg"].removeprefix("Value error, ")
         if not problem["loc"]:
             return text
-        name = names.get(str(problem["loc"][0]), str(problem["loc"][0]))
+        field = str(problem["loc"][0])
+        name = names.get(field, field)
+        if problem["type"] == "missing":
+            return f"{name} is not set. {HELP[name]}"
         if name not in environ or name in SECRET_VARIABLES:
             return f"{name}: {text}"
         return f"{name}={environ[name]}: {text}"
@@ -63,7 +65,12 @@ def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[s
     return "\n".join(sentence(problem) for problem in error.errors())
 
 
-SECRET_VARIABLES = {"HOLDFAST_SECRET", "DATABASE_URL", "REDIS_URL"}
+SECRET_VARIABLES = {"HOLDFAST_SECRET", "DATABASE_URL", "REDIS_URL", "DATABASE_REPLICA_URL"}
+HELP = {
+    "DATABASE_URL": "Say where PostgreSQL is: postgresql://user:password@host:5432/database",
+    "REDIS_URL": "Say where Redis or Valkey is: redis://:password@host:6379/0",
+    "HOLDFAST_SECRET": "All processes share one, and it outlives them: openssl rand -base64 48",
+}
 
 
 class Settings(Environment):
@@ -73,7 +80,7 @@ class Settings(Environment):
     database_url: str = Field(alias="DATABASE_URL", pattern="^postgres(ql)?://")
     replica_url: str | None = Field(None, alias="DATABASE_REPLICA_URL", pattern="^postgres(ql)?://")
     redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
-    secret: str = Field(default_factory=lambda: secrets.token_urlsafe(32), min_length=32)
+    secret: str = Field(min_length=32)
     origin: str = Field("http://127.0.0.1:8000", pattern="^https?://[^/]+$")
     limits: Literal["on", "off"] = "on"
     trusted_proxies: Annotated[
@@ -89,11 +96,6 @@ class Settings(Environment):
     @classmethod
     def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
         profile: Any = environ.get("HOLDFAST_PROFILE", "development")
-        if profile == "production" and not environ.get("HOLDFAST_SECRET"):
-            raise SettingsError(
-                "HOLDFAST_SECRET: production needs one that all workers share and that outlives"
-                " them. Make one with: openssl rand -base64 48"
-            )
         return super().load(environ, **PROFILES.get(profile, {}), **defaults)
 
     @model_validator(mode="after")

@@ -49,15 +49,15 @@ async def settle(lease: Lease, number: int) -> None:
     Whoever is still behind one lease after the commit has none left; it is forgotten, so that the
     next change need not wait for it.
     """
-    lapsed = clock() + lease.lease_s * CLOCK_DRIFT
+    committed = clock()
     pause = FIRST_LOOK_S
     lease.wake()
     while behind := await queries.select_epoch_workers_behind(lease.db, number):
-        if clock() > lapsed:
-            for worker in behind:
-                await queries.delete_epoch_worker(
-                    lease.db, worker=worker.worker, beats=worker.beats
-                )
+        waited = clock() - committed
+        lapsed = [worker for worker in behind if waited > worker.lease_s * CLOCK_DRIFT]
+        for worker in lapsed:
+            await queries.delete_epoch_worker(lease.db, worker=worker.worker, beats=worker.beats)
+        if len(lapsed) == len(behind):
             return
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, LAST_LOOK_S)

@@ -127,7 +127,7 @@ class Lease:
         while acknowledged < self.slots.noted:
             acknowledged, sent = self.slots.noted, clock()
             await queries.upsert_epoch_worker(
-                connection, worker=self.worker, acknowledged=acknowledged
+                connection, worker=self.worker, acknowledged=acknowledged, lease_s=self.lease_s
             )
             self._note(await queries.select_epoch_changes(connection, acknowledged))
             self._until = sent + self.lease_s

@@ -47,19 +47,20 @@ async def select_epoch_changes(db: Executor, after: Any) -> list[EpochChange]:
     return [EpochChange(*r) for r in await db.fetch(SELECT_EPOCH_CHANGES, after)]
 
 UPSERT_EPOCH_WORKER = """
-INSERT INTO epoch_workers AS w (worker, acknowledged) VALUES ($1, $2)
+INSERT INTO epoch_workers AS w (worker, acknowledged, lease_s)
+VALUES ($1, $2, $3)
 ON CONFLICT (worker) DO UPDATE
 SET acknowledged = excluded.acknowledged, beats = w.beats + 1;"""
 
-async def upsert_epoch_worker(db: Executor, *, worker: Any, acknowledged: Any) -> None:
-    await db.execute(UPSERT_EPOCH_WORKER, worker, acknowledged)
+async def upsert_epoch_worker(db: Executor, *, worker: Any, acknowledged: Any, lease_s: Any) -> None:
+    await db.execute(UPSERT_EPOCH_WORKER, worker, acknowledged, lease_s)
 
 SELECT_EPOCH_WORKERS_BEHIND = """
-SELECT worker, acknowledged, beats FROM epoch_workers WHERE acknowledged < $1;"""
+SELECT worker, lease_s, beats FROM epoch_workers WHERE acknowledged < $1;"""
 
 class WorkerBehind(NamedTuple):
     worker: UUID
-    acknowledged: int
+    lease_s: float
     beats: int
 
 

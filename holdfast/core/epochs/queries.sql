@@ -26,14 +26,15 @@ ORDER BY changes.number;
 
 -- name: upsert_epoch_worker :exec
 -- A worker is alive, and has noted everything up to a number.
-INSERT INTO epoch_workers AS w (worker, acknowledged) VALUES (@worker, @acknowledged)
+INSERT INTO epoch_workers AS w (worker, acknowledged, lease_s)
+VALUES (@worker, @acknowledged, @lease_s)
 ON CONFLICT (worker) DO UPDATE
 SET acknowledged = excluded.acknowledged, beats = w.beats + 1;
 
 -- name: select_epoch_workers_behind :many
 -- Who has not yet acknowledged a number.
 -- row: WorkerBehind
-SELECT worker, acknowledged, beats FROM epoch_workers WHERE acknowledged < @number;
+SELECT worker, lease_s, beats FROM epoch_workers WHERE acknowledged < @number;
 
 -- name: delete_epoch_worker :exec
 -- Forget a worker whose lease ran out, unless it has come back meanwhile.

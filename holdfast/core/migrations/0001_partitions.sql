@@ -8,7 +8,9 @@ CREATE TABLE partition_plans (
 );
 
 CREATE FUNCTION keep_partitions() RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT
+SET timezone = 'UTC'  -- where clocks change, a week is not always 168 hours
+AS $$
 DECLARE
   plan partition_plans;
   starts timestamptz;

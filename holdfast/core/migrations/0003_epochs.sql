@@ -16,6 +16,7 @@ CREATE INDEX epoch_changes_number ON epoch_changes (number);
 CREATE TABLE epoch_workers (
   worker uuid PRIMARY KEY,
   acknowledged bigint NOT NULL,
+  lease_s double precision NOT NULL,
   beats bigint NOT NULL DEFAULT 1
 ) WITH (fillfactor = 50);
 

@@ -5,11 +5,14 @@ from pydantic import ValidationError
 
 from holdfast.core.settings import PROFILES, Environment, Profile, Settings, SettingsError
 
-GIVEN = {"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": "redis://b"}
+GIVEN = {
+    "DATABASE_URL": "postgresql://a@b/c",
+    "REDIS_URL": "redis://b",
+    "HOLDFAST_SECRET": "long enough to be a secret of production",
+}
 PRODUCTION = {
     **GIVEN,
     "HOLDFAST_PROFILE": "production",
-    "HOLDFAST_SECRET": "long enough to be a secret of production",
     "HOLDFAST_ORIGIN": "https://example.com",
 }
 
@@ -75,7 +78,6 @@ def test_a_pool_cannot_be_larger_at_least_than_at_most() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HOLDFAST_SECRET", ""),
         ("HOLDFAST_LIMITS", "off"),
         ("HOLDFAST_ORIGIN", "http://example.com"),
     ],
@@ -85,8 +87,10 @@ def test_production_refuses_what_only_development_may(name: str, value: str) -> 
     Settings.load({**PRODUCTION, name: value, "HOLDFAST_PROFILE": "development"})
 
 
-def test_a_secret_that_was_not_given_is_never_the_same() -> None:
-    assert Settings.load(GIVEN).secret != Settings.load(GIVEN).secret
+@pytest.mark.parametrize("name", ["DATABASE_URL", "REDIS_URL", "HOLDFAST_SECRET"])
+def test_what_is_missing_is_named_with_what_to_do(name: str) -> None:
+    told = refused({**GIVEN, name: ""})
+    assert told.startswith(f"{name} is not set. ")
 
 
 def test_trusted_proxies_are_a_list_of_networks_and_nobody_by_default() -> None:

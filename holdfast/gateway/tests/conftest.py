@@ -71,7 +71,9 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
 async def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
     run_file = tmp_path / "run.json"
     monkeypatch.setenv("HOLDFAST_RUN_FILE", str(run_file))
-    settings = Settings.load({"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x"})
+    settings = Settings.load(
+        {"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x", "HOLDFAST_SECRET": "s" * 32}
+    )
     registry = Registry()
     app = telemetry.observed(web.build(settings, service(settings)), registry)
     async with (

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import aiohttp
 import uvicorn
@@ -127,7 +127,7 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def worker(
-    environ: Mapping[str, str],
+    environ: Mapping[str, str], stderr: IO[bytes] | None = None
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Serve in a process of its own; answers the address and the process."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -135,6 +135,7 @@ async def worker(
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "holdfast.cli.main", "serve", "identity", "--fd", str(fd)),
             pass_fds=[fd],
+            stderr=stderr,
             env={**os.environ, **environ},
         )
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -1,0 +1,160 @@
+"""What is measured: real servers with a fresh, migrated database, and workers as processes.
+
+PostgreSQL and Valkey are those of `holdfast up`, durable, on the servers' core; a worker is
+`holdfast serve identity` with the rate limits off. Whatever else answers HTTP here runs under the
+same uvicorn with the same options, so that only the application differs. Nothing outlives the
+block that started it.
+"""
+
+import asyncio
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from holdfast.cli.servers import Running, free_port, postgres, running, valkey
+from holdfast.core import manifest
+from holdfast.core.migrate import migrate
+from lab.machine import SERVER_CORE, on
+
+ROOT = Path(__file__).parent.parent
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 60
+POSTGRES = {"max_connections": "300", "max_wal_size": "4GB"}  # 4 GB: no checkpoint in mid-round
+ON_ONE_CORE = (SERVER_CORE,)
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The two servers; a benchmark takes a database of its own from them."""
+
+    postgres: Running
+    valkey: Running
+
+    @contextmanager
+    def database(self) -> Iterator[dict[str, str]]:
+        """The environment of workers that use a fresh, migrated database and nothing else."""
+        server_url, name = self.postgres.server.url, f"bench_{next(_numbers)}"
+        url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+        asyncio.run(_execute(server_url, f"CREATE DATABASE {name}"))
+        try:
+            asyncio.run(migrate(url, manifest.find("identity")))
+            yield {
+                "DATABASE_URL": url,
+                "REDIS_URL": self.valkey.server.url,
+                "HOLDFAST_SECRET": "known to whoever reads the benchmarks",
+                "HOLDFAST_LIMITS": "off",
+                "HOLDFAST_DB_POOL_MIN": "1",
+            }
+        finally:
+            asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+    @property
+    def watched(self) -> dict[str, int]:
+        return {"postgres": self.postgres.pid, "valkey": self.valkey.pid}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A process that answers HTTP."""
+
+    port: int
+    pid: int
+
+
+@contextmanager
+def stack() -> Iterator[Stack]:
+    folder = Path(tempfile.mkdtemp(prefix="holdfast-lab-"))
+    try:
+        with (
+            on(*ON_ONE_CORE),
+            running(postgres(folder / "postgres", free_port(), POSTGRES)) as database,
+            running(valkey(folder / "valkey", free_port())) as redis,
+        ):
+            yield Stack(database, redis)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def worker(environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE) -> Iterator[Served]:
+    """`holdfast serve identity`: one process."""
+    command = [sys.executable, "-m", "holdfast.cli.main", "serve", "identity"]
+    with _served(command, environ, cores, ready="/health/ready") as served:
+        yield served
+
+
+@contextmanager
+def application(
+    path: str, environ: Mapping[str, str], python: Path = Path(sys.executable), ready: str = "/"
+) -> Iterator[Served]:
+    """Any ASGI application, under the uvicorn of some Python, as Holdfast's workers run it."""
+    command = [str(python), "-m", "uvicorn", path, "--loop=uvloop", "--http=httptools"]
+    command += ["--ws=none", "--log-level=warning", "--no-access-log"]
+    command += ["--no-proxy-headers", "--no-server-header", "--backlog=2048"]
+    with _served(command, environ, ON_ONE_CORE, ready=ready) as served:
+        yield served
+
+
+@contextmanager
+def _served(
+    command: list[str], environ: Mapping[str, str], cores: tuple[int, ...], ready: str
+) -> Iterator[Served]:
+    with socket.create_server((HOST, 0), backlog=2048) as listening:
+        port, fd = listening.getsockname()[1], listening.fileno()
+        with on(*cores):
+            process = subprocess.Popen(
+                [*command, "--fd", str(fd)],
+                cwd=ROOT,
+                env={**os.environ, **environ},
+                pass_fds=[fd],
+                stdin=subprocess.DEVNULL,
+            )
+    try:
+        until_ready(port, ready, process)
+        yield Served(port, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def until_ready(port: int, path: str, process: "subprocess.Popen[bytes]") -> None:
+    give_up_at = time.monotonic() + START_TIMEOUT_S
+    while process.poll() is None and time.monotonic() < give_up_at:
+        if answers(port, path):
+            return
+        time.sleep(0.01)
+    raise RuntimeError(f"{process.args!r} did not become ready (status {process.poll()}).")
+
+
+def answers(port: int, path: str) -> bool:
+    with suppress(OSError, http.client.HTTPException):
+        asked = http.client.HTTPConnection(HOST, port, timeout=START_TIMEOUT_S)
+        try:
+            asked.request("GET", path)
+            return asked.getresponse().status == HTTPStatus.OK
+        finally:
+            asked.close()
+    return False
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
