@@ -96,7 +96,7 @@ class Settings(Environment):
     @classmethod
     def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
         profile: Any = environ.get("HOLDFAST_PROFILE", "development")
-        return super().load(environ, **PROFILES.get(profile, {}), **defaults)
+        return super().load(environ, **PROFILES.get(profile, PROFILES["development"]), **defaults)
 
     @model_validator(mode="after")
     def _refuse_what_a_profile_forbids(self) -> Self:

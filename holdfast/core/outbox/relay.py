@@ -51,8 +51,11 @@ async def relay(db: Database, redis: Redis) -> int:
                 "type": event.type,
                 "payload": event.payload,
             }
-            _ = pipeline.xadd(stream, fields, maxlen=STREAM_LENGTH, approximate=True)
-        await pipeline.execute()
+            _ = pipeline.xadd(
+                stream, fields, maxlen=STREAM_LENGTH, approximate=True, nomkstream=True
+            )
+        if None in await pipeline.execute():
+            return 0  # Redis lost the stream just now: what it had goes again before these are marked
         await queries.update_events_relayed(
             connection,
             ids=[event.id for event in events],
