@@ -10,7 +10,7 @@ import asyncio
 import http.client
 import os
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 import tempfile
@@ -68,6 +68,10 @@ class Stack:
         return {"postgres": self.postgres.pid, "valkey": self.valkey.pid}
 
 
+class NotReadyError(Exception):
+    """A process does not answer; what it said goes to stderr."""
+
+
 @dataclass(frozen=True)
 class Served:
     """A process that answers HTTP."""
@@ -114,20 +118,27 @@ def application(
 def _served(
     command: list[str], environ: Mapping[str, str], cores: tuple[int, ...], ready: str
 ) -> Iterator[Served]:
-    with socket.create_server((HOST, 0), backlog=2048) as listening:
-        port, fd = listening.getsockname()[1], listening.fileno()
-        with on(*cores):
-            process = subprocess.Popen(
-                [*command, "--fd", str(fd)],
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                pass_fds=[fd],
-                stdin=subprocess.DEVNULL,
-            )
+    port = free_port()
+    with tempfile.TemporaryFile() as log, on(*cores):
+        process = subprocess.Popen(
+            [*command, "--port", str(port)],
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            until_ready(port, ready, process)
+        except NotReadyError:
+            process.kill()
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
     try:
-        until_ready(port, ready, process)
         yield Served(port, process.pid)
     finally:
+        process.send_signal(signal.SIGCONT)  # a paused one would not hear
         process.terminate()
         process.wait()
 
@@ -138,7 +149,7 @@ def until_ready(port: int, path: str, process: "subprocess.Popen[bytes]") -> Non
         if answers(port, path):
             return
         time.sleep(0.01)
-    raise RuntimeError(f"{process.args!r} did not become ready (status {process.poll()}).")
+    raise NotReadyError(f"{process.args!r} did not become ready (status {process.poll()}).")
 
 
 def answers(port: int, path: str) -> bool:

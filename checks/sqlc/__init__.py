@@ -19,6 +19,7 @@ as it is, without a row around it. Comments become the docstring, except those t
     -- exactly one row     `:one` never answers None: an absent row is an error
     -- nullable: a, b      these columns may be NULL, whatever the analyser believes
     -- not null: a, b      and these may not
+    -- nullable items: c   the array given as this parameter may hold None
 
 Parameters are `@name`; `sqlc.narg(name)` may be None. Beside an operator `@` would be an operator
 itself: write `sqlc.arg(name)`. A parameter for a nullable column may be None, unless it is cast.

@@ -17,9 +17,7 @@ def write_module(statements: Sequence[Statement]) -> str:
         if statement.row and _is_new(statement.row, statement, rows):
             parts.append(_row_type(statement.row, statement.columns))
         parts += [_constant(statement), _function(statement)]
-    names = _full_names(statements) | ({("typing", "NamedTuple")} if rows else set())
-    imports = [f"from {module} import {name}" for module, name in sorted(names)]
-    imports += ["", "from holdfast.core.db import Executor"]
+    imports = [*_imports(statements), "", "from holdfast.core.db import Executor"]
     return "\n\n".join([DOCSTRING, "\n".join(imports), *parts]) + "\n"
 
 
@@ -37,9 +35,14 @@ def _is_new(name: str, statement: Statement, rows: dict[str, tuple[Value, ...]])
     return False
 
 
-def _full_names(statements: Sequence[Statement]) -> set[tuple[str, str]]:
-    values = (value for one in statements for value in (*one.parameters, *one.columns))
-    return {(module, name) for value in values for module, name in FULL_NAME.findall(value.type)}
+def _imports(statements: Sequence[Statement]) -> list[str]:
+    types = [value.type for one in statements for value in (*one.parameters, *one.columns)]
+    if any(one.row for one in statements):
+        types.append("typing.NamedTuple")
+    by_module: dict[str, set[str]] = {}
+    for module, name in FULL_NAME.findall(" ".join(types)):
+        by_module.setdefault(module, set()).add(name)
+    return [f"from {one} import {', '.join(sorted(by_module[one]))}" for one in sorted(by_module)]
 
 
 def _short(full: str) -> str:

@@ -15,7 +15,7 @@ def main() -> None:
     try:
         module = write_module([understand(query, request.enums) for query in request.queries])
     except RefusedError as refused:
-        sys.exit(str(refused))
+        sys.exit(f"{request.settings.queries[0]}: {refused}")
     file = {"name": "queries.py", "contents": b64encode(module.encode()).decode()}
     sys.stdout.buffer.write(msgspec.json.encode({"files": [file]}))
 

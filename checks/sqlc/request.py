@@ -43,7 +43,12 @@ class Catalog(Struct):
     schemas: list[Schema]
 
 
+class Settings(Struct):
+    queries: list[str]
+
+
 class Request(Struct):
+    settings: Settings
     catalog: Catalog
     queries: list[Query]
 

@@ -36,7 +36,7 @@ DONE_BY_VERB = {
     "lock": r"\bfor\s+(no\s+key\s+)?update\b|\bfor\s+(key\s+)?share\b|_lock(_shared)?\s*\(|^lock\b",
     "upsert": r"\bon\s+conflict\b.*\bdo\s+update\b",
 }
-DIRECTIVE = re.compile(r"(row|nullable|not null): *(\w+(?:, *\w+)*)|(exactly one row)")
+DIRECTIVE = re.compile(r"(row|nullable|nullable items|not null): *(\w+(?:, *\w+)*)|(exactly one row)")
 
 # The analyser believes that these are never NULL.
 NULL_OVER_NOTHING = re.compile(
@@ -87,7 +87,7 @@ def understand(query: Query, enums: frozenset[str]) -> Statement:
         sql=query.text.strip(),
         prose=prose,
         row=_row(query, directives) if len(answers) > 1 else None,
-        parameters=tuple(_parameter(query, one.column, types) for one in given),
+        parameters=tuple(_parameter(query, one.column, directives, types) for one in given),
         columns=tuple(_column(query, one, directives, types) for one in answers),
     )
 
@@ -122,9 +122,11 @@ def _check_answer(query: Query, directives: Mapping[str, str]) -> None:
         raise RefusedError(query.name, "`exactly one row` is for :one")
     if "row" in directives and (len(query.columns) < 2 or query.cmd in {":exec", ":execrows"}):
         raise RefusedError(query.name, "it answers no row that could have a name: drop `row:`")
-    named = set(_listed(directives, "nullable") + _listed(directives, "not null"))
-    if unknown := named - {column.name for column in query.columns}:
-        raise RefusedError(query.name, f"it has no column {', '.join(sorted(unknown))}")
+    columns = {column.name for column in query.columns}
+    arrays = {one.column.name for one in query.params if one.column.array_dims}
+    for key, known in (("nullable", columns), ("not null", columns), ("nullable items", arrays)):
+        if unknown := set(_listed(directives, key)) - known:
+            raise RefusedError(query.name, f"`{key}:` has nothing called {', '.join(unknown)}")
 
 
 def _row(query: Query, directives: Mapping[str, str]) -> str:
@@ -137,11 +139,18 @@ def _row(query: Query, directives: Mapping[str, str]) -> str:
     return directives.get("row") or "".join(map(str.capitalize, query.name.split("_"))) + "Row"
 
 
-def _parameter(query: Query, column: Column, types: Mapping[str, str]) -> Value:
+def _parameter(
+    query: Query, column: Column, directives: Mapping[str, str], types: Mapping[str, str]
+) -> Value:
     if not column.is_named_param:
         raise RefusedError(query.name, "its parameters need names: write @name instead of $1")
+    if "pg_catalog" in column.name:  # sqlc spoils the name of a parameter that is cast twice
+        raise RefusedError(query.name, "a parameter cast twice needs brackets: (@a::x)::y")
     _check_word(query, column.name)
-    known = _python_type(query, column, types, array="collections.abc.Sequence")
+    item = _python_type(query, column, types)
+    if column.name in _listed(directives, "nullable items"):
+        item += " | None"
+    known = _nested("collections.abc.Sequence", item, column.array_dims)
     return Value(column.name, known if column.not_null else f"{known} | None")
 
 
@@ -149,7 +158,7 @@ def _column(
     query: Query, column: Column, directives: Mapping[str, str], types: Mapping[str, str]
 ) -> Value:
     _check_word(query, column.name)
-    known = _python_type(query, column, types, array="list")
+    known = _nested("list", _python_type(query, column, types), column.array_dims)
     if column.name in _listed(directives, "not null"):
         return Value(column.name, known)
     if column.name in _listed(directives, "nullable") or _may_be_null(query, column):
@@ -162,7 +171,7 @@ def _check_word(query: Query, name: str) -> None:
         raise RefusedError(query.name, f"{name!r} cannot be a name in Python: choose another (AS)")
 
 
-def _python_type(query: Query, column: Column, types: Mapping[str, str], *, array: str) -> str:
+def _python_type(query: Query, column: Column, types: Mapping[str, str]) -> str:
     name = column.type.name.removeprefix("pg_catalog.")
     if name == "void":
         raise RefusedError(query.name, "it answers nothing: use :exec")
@@ -172,10 +181,11 @@ def _python_type(query: Query, column: Column, types: Mapping[str, str], *, arra
             f"{column.name} is of type {name}, for which there is no Python type here."
             " Cast it in the statement, or add it to PYTHON_TYPES in checks/sqlc/statement.py",
         )
-    known = types[name]
-    for _ in range(column.array_dims):
-        known = f"{array}[{known}]"
-    return known
+    return types[name]
+
+
+def _nested(container: str, item: str, depth: int) -> str:
+    return f"{container}[" * depth + item + "]" * depth
 
 
 def _may_be_null(query: Query, column: Column) -> bool:

@@ -58,11 +58,11 @@ def write_environment(folder: Path, environ: Mapping[str, str]) -> Path:
 
 
 def _make(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise DataFolderError(f"{folder} is not a folder.")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
+    except (FileExistsError, NotADirectoryError):
+        raise DataFolderError(f"{folder} is not a folder.") from None
     except PermissionError:
         raise DataFolderError(f"This user may not use {folder}. Choose another --data.") from None
     if not empty and not (folder / LOCK_NAME).exists():

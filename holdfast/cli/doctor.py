@@ -101,13 +101,15 @@ def _user() -> Iterator[Finding]:
 def _local_servers() -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="holdfast-doctor-") as folder:
         Path(folder).chmod(0o711)
-        for make in (servers.postgres, servers.valkey):
+        for make, named in ((servers.postgres, "DATABASE_URL"), (servers.valkey, "REDIS_URL")):
+            if os.environ.get(named):
+                continue
             name = f"own {make.__name__}"
             try:
                 with servers.running(make(Path(folder, make.__name__), servers.free_port())):
                     yield ok(name, "starts and stops")
             except servers.ServerError as error:
-                yield warn(name, f"does not start, so `holdfast up` needs yours. {error}")
+                yield warn(name, f"does not start; name one of yours in {named}. {error}")
 
 
 def _port(port: int) -> Iterator[Finding]:

@@ -149,8 +149,9 @@ def jobs(app: str) -> None:
 def doctor(port: int) -> None:
     """Look for what is wrong with this machine or its configuration, and say what to do.
 
-    Starts both servers for a moment in a temporary folder. With DATABASE_URL or REDIS_URL set,
-    looks at those too: reachable, recent enough, the needed rights. Changes nothing.
+    Starts PostgreSQL and Valkey for a moment in a temporary folder; where DATABASE_URL or
+    REDIS_URL names one, looks at that instead: reachable, recent enough, the needed rights.
+    Changes nothing.
 
     \b
     Example:      DATABASE_URL=postgresql://me@db/holdfast holdfast doctor

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from math import ceil
 from typing import ClassVar
 
@@ -171,10 +171,14 @@ class Limits:
 
 def bucket_address(address: str) -> str:
     """Whose bucket an address is: one IPv6 subscriber has a /64, not an address."""
+    ip = _plain(address)
+    return str(IPv6Network((ip, 64), strict=False) if isinstance(ip, IPv6Address) else ip)
+
+
+def _plain(address: str) -> IPv4Address | IPv6Address:
+    """An IPv4 address that reached us through an IPv6 socket is still an IPv4 address."""
     ip = ip_address(address)
-    if isinstance(ip, IPv6Address):
-        return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
-    return str(ip)
+    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
 
 
 def client_address(
@@ -184,7 +188,7 @@ def client_address(
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     for hop in (peer, *reversed(hops)):
         try:
-            ip = ip_address(hop)
+            ip = _plain(hop)
         except ValueError:
             return peer
         if not any(ip in network for network in trusted):

@@ -57,7 +57,7 @@ def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[s
         field = str(problem["loc"][0])
         name = names.get(field, field)
         if problem["type"] == "missing":
-            return f"{name} is not set. {HELP[name]}"
+            return f"{name} is not set. {HELP.get(name, '')}".strip()
         if name not in environ or name in SECRET_VARIABLES:
             return f"{name}: {text}"
         return f"{name}={environ[name]}: {text}"

@@ -7,9 +7,10 @@ documents are the files in `contracts/`; nothing is derived from the code.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.core.errors import (
@@ -32,7 +34,10 @@ from holdfast.core.settings import Settings
 LARGEST_BODY = 64 * 1024
 log = logging.getLogger(__name__)
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 Check = Callable[[Any], Awaitable[None]]
+Hot = Mapping[tuple[str, str], ASGIApp]
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Service:
     name: str
     lifespan: Callable[[], AbstractAsyncContextManager[Any]]
     routers: Sequence[APIRouter] = ()
-    hot: Mapping[tuple[str, str], ASGIApp] = field(default_factory=dict)
+    hot: Hot = field(default_factory=dict)
     checks: Mapping[str, Check] = field(default_factory=dict)
 
 
@@ -59,23 +64,23 @@ def build(settings: Settings, *services: Service) -> ASGIApp:
             yield
             app.state.ready = False
 
+    hot = {key: handler for service in services for key, handler in service.hot.items()}
     app = FastAPI(
-        title="Holdfast", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+        lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     for error in (ProblemError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(error, _answer_problem)
+        app.add_exception_handler(error, partial(_answer_problem, hot))
     app.include_router(_health(services))
     for service in services:
         for router in service.routers:
             app.include_router(router)
-    hot = {key: handler for service in services for key, handler in service.hot.items()}
     return Frame(app, hot)
 
 
 class Frame:
     """Hot routes first; everything else goes to the framework, with its body bounded."""
 
-    def __init__(self, app: FastAPI, hot: Mapping[tuple[str, str], ASGIApp]) -> None:
+    def __init__(self, app: FastAPI, hot: Hot) -> None:
         self.app = app
         self.hot = hot
 
@@ -107,8 +112,21 @@ def problem_response(error: ProblemError) -> Response:
     )
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    return problem_response(_problem(error))
+async def _answer_problem(hot: Hot, request: Request, error: Exception) -> Response:
+    problem = _problem(error)
+    if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem.headers["Allow"] = ", ".join(_methods(hot, request))
+    return problem_response(problem)
+
+
+def _methods(hot: Hot, request: Request) -> Iterator[str]:
+    """What the address can be asked: the framework knows only the first route that it found."""
+    for method in METHODS:
+        scope = {**request.scope, "method": method}
+        if (method, scope["path"]) in hot or any(
+            route.matches(scope)[0] is Match.FULL for route in request.app.routes
+        ):
+            yield method
 
 
 def _problem(error: Exception) -> ProblemError:

@@ -51,6 +51,8 @@ async def _person(here: Identity, password_hash: str, roles: tuple[str, ...]) ->
     email = f"person{next(_numbers)}@example.com"
     async with here.db.transaction() as db:
         user_id = await insert_user(db, email=email, name="One of many")
+        if user_id is None:
+            raise RuntimeError(f"{email} has an account in this database already.")
         await insert_credentials(db, user_id=user_id, password_hash=password_hash)
         for role in roles:
             await insert_user_role(db, user_id=user_id, role=role)

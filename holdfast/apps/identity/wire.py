@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Generic, TypeVar
 from unicodedata import normalize
 
@@ -40,7 +41,7 @@ Email = Annotated[
     AfterValidator(_normalised),
     Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s]+\.[^@\s.]+$"),
 ]
-PasswordText = Annotated[Text, AfterValidator(_bounded_password)]
+PasswordText = Annotated[Text, AfterValidator(_bounded_password), Field(min_length=1)]
 
 
 class Input(BaseModel):
@@ -66,13 +67,15 @@ class PageQuery(Input):
         """Where the last page ended; what a client invents is refused."""
         if self.cursor is None:
             return None
-        try:
+        with suppress(ValueError, msgspec.MsgspecError):
             packed = urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
-            return msgspec.msgpack.decode(packed, type=kind)
-        except (ValueError, msgspec.MsgspecError):
-            raise InvalidError(("cursor", "is not one that a page of this list gave")) from None
+            position = msgspec.msgpack.decode(packed, type=kind)
+            if _cursor(position) == self.cursor:  # no other spelling of it
+                return position
+        raise InvalidError(("cursor", "is not one that a page of this list gave"))
 
 
+TextPosition = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
 PageOf = Annotated[PageQuery, Query()]
 
 
@@ -80,4 +83,8 @@ def next_cursor(rows: Sequence[Any], limit: int, position: Any) -> str | None:
     """The cursor of the next page, if this one was full; `position` of its last row."""
     if len(rows) < limit:
         return None
-    return urlsafe_b64encode(msgspec.msgpack.encode(position(rows[-1]))).decode().rstrip("=")
+    return _cursor(position(rows[-1]))
+
+
+def _cursor(position: Any) -> str:
+    return urlsafe_b64encode(msgspec.msgpack.encode(position)).decode().rstrip("=")

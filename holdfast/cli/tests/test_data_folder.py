@@ -1,4 +1,5 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,5 +47,6 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 def test_the_environment_can_be_read_by_a_shell(tmp_path: Path) -> None:
     path = write_environment(tmp_path, {"DATABASE_URL": "postgresql://a:$b@c/d", "OTHER": "1 2"})
     assert path.stat().st_mode & 0o777 == 0o600
-    told = os.popen(f'. {path}; echo "$DATABASE_URL $OTHER"').read()  # noqa: S605
-    assert told == "postgresql://a:$b@c/d 1 2\n"
+    script = f'. {path}; echo "$DATABASE_URL $OTHER"'
+    told = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
+    assert told.stdout == "postgresql://a:$b@c/d 1 2\n"

@@ -8,7 +8,7 @@ UPDATE epoch_head SET number = number + 1 RETURNING number;
 WITH noted AS (
   INSERT INTO epoch_changes (number, subjects) VALUES (@number, @subjects)
 )
-SELECT pg_notify(current_schema() || '_epochs', @number::bigint::text);
+SELECT pg_notify(current_schema() || '_epochs', CAST(@number::bigint AS text));
 
 -- name: select_epoch_head :one
 -- row: EpochHead

@@ -1,21 +1,20 @@
 """Generated from queries.sql by `make sql`; edit that file instead."""
-from typing import Any, NamedTuple
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
-from datetime import datetime, timedelta
+
 from holdfast.core.db import Executor
 
 INSERT_EVENTS = """
-INSERT INTO outbox (type, payload) SELECT $1, unnest($2::jsonb[]);"""
+INSERT INTO outbox (type, payload) SELECT $1, unnest($2::jsonb[])
+"""
 
-async def insert_events(db: Executor, *, type: Any, payloads: Any) -> None:
+
+async def insert_events(db: Executor, *, type: str, payloads: Sequence[str]) -> None:
     await db.execute(INSERT_EVENTS, type, payloads)
 
-LOCK_WAITING_EVENTS = """
-SELECT id, created_at, type, payload FROM outbox
-WHERE relayed_at IS NULL
-ORDER BY id
-LIMIT $1
-FOR UPDATE SKIP LOCKED;"""
 
 class Event(NamedTuple):
     id: UUID
@@ -24,24 +23,47 @@ class Event(NamedTuple):
     payload: str
 
 
-async def lock_waiting_events(db: Executor, most: Any) -> list[Event]:
-    return [Event(*r) for r in await db.fetch(LOCK_WAITING_EVENTS, most)]
+LOCK_WAITING_EVENTS = """
+SELECT id, created_at, type, payload FROM outbox
+WHERE relayed_at IS NULL
+ORDER BY id
+LIMIT $1
+FOR UPDATE SKIP LOCKED
+"""
+
+
+async def lock_waiting_events(db: Executor, most: int) -> list[Event]:
+    """The oldest events that were not relayed; another relay at work takes others."""
+    return [Event(*record) for record in await db.fetch(LOCK_WAITING_EVENTS, most)]
+
 
 UPDATE_EVENTS_RELAYED = """
 UPDATE outbox SET relayed_at = now()
-WHERE id = ANY($1::uuid[]) AND created_at >= $2;"""
+WHERE id = ANY($1::uuid[]) AND created_at >= $2
+"""
 
-async def update_events_relayed(db: Executor, *, ids: Any, oldest: Any) -> None:
+
+async def update_events_relayed(db: Executor, *, ids: Sequence[UUID], oldest: datetime) -> None:
     await db.execute(UPDATE_EVENTS_RELAYED, ids, oldest)
 
+
 UPDATE_EVENTS_WAITING_AGAIN = """
-UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL;"""
+UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL
+"""
+
 
 async def update_events_waiting_again(db: Executor) -> int:
-    return int((await db.execute(UPDATE_EVENTS_WAITING_AGAIN)).split()[-1])
+    """Everything that is still kept is to be relayed once more."""
+    status = await db.execute(UPDATE_EVENTS_WAITING_AGAIN)
+    return int(status.rpartition(" ")[2])
+
 
 SELECT_EVENTS_WAITING = """
-SELECT count(*) AS waiting FROM outbox WHERE relayed_at IS NULL;"""
+SELECT count(*) AS waiting FROM outbox WHERE relayed_at IS NULL
+"""
 
-async def select_events_waiting(db: Executor) -> Any:
-    return await db.fetchval(SELECT_EVENTS_WAITING)
+
+async def select_events_waiting(db: Executor) -> int:
+    [record] = await db.fetch(SELECT_EVENTS_WAITING)
+    value: int = record[0]
+    return value

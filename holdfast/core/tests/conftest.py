@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from holdfast.cli.servers import Running, free_port, postgres, running
 from holdfast.core.db import Address, Database
 from holdfast.core.manifest import App, find
+from holdfast.core.settings import Settings
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ async def owner(address: Address) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(address.url, server_settings=settings)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str) -> Settings:
+    return Settings.load(
+        {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "HOLDFAST_SECRET": "a secret that only the tests know",
+        }
+    )
 
 
 @pytest.fixture

@@ -24,7 +24,9 @@ from holdfast.core.settings import Settings
 from holdfast.core.tests.test_http_metrics import served
 from holdfast.core.web import LARGEST_BODY, DegradedError, Service, build
 
-SETTINGS = Settings.load({"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": "redis://b", "HOLDFAST_SECRET": "s" * 32})
+SETTINGS = Settings.load(
+    {"DATABASE_URL": "postgresql://a@b/c", "REDIS_URL": "redis://b", "HOLDFAST_SECRET": "s" * 32}
+)
 
 
 class SoldOutError(ProblemError):

@@ -4,6 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
 from starlette.types import Receive, Scope, Send
 
 from holdfast.apps.identity.accounts import actions, queries
@@ -61,7 +62,7 @@ async def change_password(here: Here, caller: SignedIn, wanted: ChangePasswordIn
 
 
 class UsersQuery(PageQuery):
-    search: Text = ""
+    search: Annotated[Text, Field(max_length=100)] = ""
 
 
 @router.get("/admin/users")

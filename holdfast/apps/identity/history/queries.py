@@ -1,8 +1,20 @@
 """Generated from queries.sql by `make sql`; edit that file instead."""
-from typing import Any, NamedTuple
+
+from collections.abc import Sequence
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 from uuid import UUID
-from datetime import datetime, timedelta
+
 from holdfast.core.db import Executor
+
+
+class Chain(NamedTuple):
+    period: datetime
+    length: int
+    head: bytes
+    at: datetime
+
 
 UPSERT_LOGIN_CHAIN = """
 INSERT INTO login_chains AS chain (period, length, origin, head)
@@ -13,34 +25,63 @@ FROM (
   ) AS head
 ) last
 ON CONFLICT (period) DO UPDATE SET length = chain.length
-RETURNING period, length, head, clock_timestamp()::timestamptz AS at;"""
-
-class Chain(NamedTuple):
-    period: datetime
-    length: int
-    head: bytes
-    at: datetime
+RETURNING period, length, head, clock_timestamp()::timestamptz AS at
+"""
 
 
 async def upsert_login_chain(db: Executor) -> Chain:
-    row = await db.fetchrow(UPSERT_LOGIN_CHAIN)
-    return Chain(*row) if row else None
+    """The chain of this period, locked until commit; a new one begins where the last one ended."""
+    [record] = await db.fetch(UPSERT_LOGIN_CHAIN)
+    return Chain(*record)
+
 
 INSERT_LOGINS = """
 INSERT INTO login_history
   (period, position, at, account, user_id, ip, device, outcome, digest)
 SELECT $1, unnest($2::bigint[]), $3, unnest($4::bytea[]),
   unnest($5::uuid[]), unnest($6::inet[]), unnest($7::text[]),
-  unnest($8::text[]), unnest($9::bytea[]);"""
+  unnest($8::text[]), unnest($9::bytea[])
+"""
 
-async def insert_logins(db: Executor, *, period: Any, positions: Any, at: Any, accounts: Any, user_ids: Any, ips: Any, devices: Any, outcomes: Any, digests: Any) -> None:
-    await db.execute(INSERT_LOGINS, period, positions, at, accounts, user_ids, ips, devices, outcomes, digests)
+
+async def insert_logins(
+    db: Executor,
+    *,
+    period: datetime,
+    positions: Sequence[int],
+    at: datetime,
+    accounts: Sequence[bytes],
+    user_ids: Sequence[UUID | None],
+    ips: Sequence[IPv4Address | IPv6Address],
+    devices: Sequence[str],
+    outcomes: Sequence[str],
+    digests: Sequence[bytes],
+) -> None:
+    await db.execute(
+        INSERT_LOGINS, period, positions, at, accounts, user_ids, ips, devices, outcomes, digests
+    )
+
 
 UPDATE_LOGIN_CHAIN = """
-UPDATE login_chains SET length = $1, head = $2 WHERE period = $3;"""
+UPDATE login_chains SET length = $1, head = $2 WHERE period = $3
+"""
 
-async def update_login_chain(db: Executor, *, length: Any, head: Any, period: Any) -> None:
+
+async def update_login_chain(db: Executor, *, length: int, head: bytes, period: datetime) -> None:
     await db.execute(UPDATE_LOGIN_CHAIN, length, head, period)
+
+
+class Login(NamedTuple):
+    period: datetime
+    position: int
+    at: datetime
+    account: bytes
+    user_id: UUID | None
+    ip: IPv4Address | IPv6Address
+    device: str
+    outcome: str
+    digest: bytes
+
 
 SELECT_LOGINS = """
 SELECT period, position, at, account, user_id, ip, device, outcome, digest
@@ -48,29 +89,19 @@ FROM login_history
 WHERE user_id = $1
   AND (period, position) < ($2::timestamptz, $3::bigint)
 ORDER BY period DESC, position DESC
-LIMIT $4;"""
-
-class Login(NamedTuple):
-    period: datetime
-    position: int
-    at: datetime
-    account: bytes
-    user_id: UUID
-    ip: Any
-    device: str
-    outcome: str
-    digest: bytes
+LIMIT $4
+"""
 
 
-async def select_logins(db: Executor, *, user_id: Any, before_period: Any, before_position: Any, most: Any) -> list[Login]:
-    return [Login(*r) for r in await db.fetch(SELECT_LOGINS, user_id, before_period, before_position, most)]
+async def select_logins(
+    db: Executor, *, user_id: UUID | None, before_period: datetime, before_position: int, most: int
+) -> list[Login]:
+    """A page of one user's attempts, newest first."""
+    return [
+        Login(*record)
+        for record in await db.fetch(SELECT_LOGINS, user_id, before_period, before_position, most)
+    ]
 
-SELECT_LOGIN_CHAINS = """
-SELECT period, length, origin, head,
-  (to_regclass(
-    'login_history' || to_char(period AT TIME ZONE 'UTC', '_YYYYMMDD')
-  ) IS NOT NULL)::boolean AS kept
-FROM login_chains ORDER BY period;"""
 
 class WholeChain(NamedTuple):
     period: datetime
@@ -80,15 +111,31 @@ class WholeChain(NamedTuple):
     kept: bool
 
 
+SELECT_LOGIN_CHAINS = """
+SELECT period, length, origin, head,
+  (to_regclass(
+    'login_history' || to_char(period AT TIME ZONE 'UTC', '_YYYYMMDD')
+  ) IS NOT NULL)::boolean AS kept
+FROM login_chains ORDER BY period
+"""
+
+
 async def select_login_chains(db: Executor) -> list[WholeChain]:
-    return [WholeChain(*r) for r in await db.fetch(SELECT_LOGIN_CHAINS)]
+    """Every chain there ever was; `kept` says whether its rows are still here."""
+    return [WholeChain(*record) for record in await db.fetch(SELECT_LOGIN_CHAINS)]
+
 
 SELECT_CHAINED_LOGINS = """
 SELECT period, position, at, account, user_id, ip, device, outcome, digest
 FROM login_history
 WHERE period = $1 AND position > $2
 ORDER BY position
-LIMIT $3;"""
+LIMIT $3
+"""
 
-async def select_chained_logins(db: Executor, *, period: Any, after: Any, most: Any) -> list[Login]:
-    return [Login(*r) for r in await db.fetch(SELECT_CHAINED_LOGINS, period, after, most)]
+
+async def select_chained_logins(
+    db: Executor, *, period: datetime, after: int, most: int
+) -> list[Login]:
+    """A stretch of one chain, in order."""
+    return [Login(*record) for record in await db.fetch(SELECT_CHAINED_LOGINS, period, after, most)]

@@ -13,6 +13,7 @@ ON CONFLICT (period) DO UPDATE SET length = chain.length
 RETURNING period, length, head, clock_timestamp()::timestamptz AS at;
 
 -- name: insert_logins :exec
+-- nullable items: user_ids
 INSERT INTO login_history
   (period, position, at, account, user_id, ip, device, outcome, digest)
 SELECT @period, unnest(@positions::bigint[]), @at, unnest(@accounts::bytea[]),

@@ -5,6 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
+from msgspec import Meta
 
 from holdfast.apps.identity.guard import Caller, SignedIn, permits
 from holdfast.apps.identity.history import queries
@@ -12,6 +13,7 @@ from holdfast.apps.identity.history.schemas import LoginOut
 from holdfast.apps.identity.resources import Here, Identity
 from holdfast.apps.identity.wire import Page, PageOf, PageQuery, next_cursor
 
+Position = tuple[Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=0, lt=2**63)]]
 BEFORE_ALL = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 router = APIRouter(prefix="/api/v1")
@@ -33,7 +35,7 @@ async def list_user_logins(
 
 
 async def _page(here: Identity, user_id: UUID, page: PageQuery) -> Page[LoginOut]:
-    period, position = page.after(tuple[datetime, int]) or BEFORE_ALL
+    period, position = page.after(Position) or BEFORE_ALL
     async with here.db.reader() as db:
         rows = await queries.select_logins(
             db,

@@ -11,7 +11,7 @@ SELECT pg_advisory_xact_lock(hashtext(current_schema() || '.signing_keys'));
 
 -- name: insert_signing_key :exec
 INSERT INTO signing_keys (kid, alg, public_jwk, private_sealed, signs_from)
-VALUES (@kid, @alg, @public_jwk, @private_sealed, now() + @lead::interval);
+VALUES (@kid, @alg, @public_jwk, @private_sealed, now() + sqlc.arg(lead)::interval);
 
 -- name: delete_waiting_signing_keys :exec
 -- A key that was to sign later has signed nothing yet: the newer one takes its place.
@@ -19,7 +19,7 @@ DELETE FROM signing_keys WHERE signs_from > now();
 
 -- name: update_signing_keys_succeeded :exec
 -- The keys before a new one verify until the last token that they may sign has expired.
-UPDATE signing_keys SET verifies_until = now() + @lead::interval + @token_life::interval
+UPDATE signing_keys SET verifies_until = now() + sqlc.arg(lead)::interval + sqlc.arg(token_life)::interval
 WHERE kid <> @kid AND verifies_until IS NULL;
 
 -- name: update_signing_key_withdrawn :execrows

@@ -1,6 +1,6 @@
 CREATE TABLE users (
   id uuid PRIMARY KEY DEFAULT uuidv7(),
-  email text NOT NULL UNIQUE CHECK (email = lower(email)),
+  email text NOT NULL UNIQUE CHECK (email = lower(email COLLATE "C")), -- the app knows more letters
   name text,
   created_at timestamptz NOT NULL DEFAULT now()
 );

@@ -14,7 +14,7 @@ Description = Annotated[Text, Field(max_length=200)]
 class RoleIn(Input):
     name: RoleName
     description: Description = ""
-    permissions: Annotated[list[PermissionName], Field(max_length=200)] = Field([])
+    permissions: Annotated[list[PermissionName], Field(max_length=100)] = Field([])
 
 
 class RoleOut(BaseModel):

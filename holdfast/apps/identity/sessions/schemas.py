@@ -7,11 +7,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from holdfast.apps.identity.wire import Input
+from holdfast.apps.identity.wire import Input, Text
 
 
 class RefreshIn(Input):
-    refresh_token: Annotated[str, Field(min_length=1, max_length=200)]
+    refresh_token: Annotated[Text, Field(min_length=1, max_length=512)]
 
 
 class TokensOut(BaseModel):
