@@ -120,4 +120,3 @@ def _module(path: Path) -> str:
     parts = path.parts
     last = len(parts) - 1 - parts[::-1].index("holdfast")
     return ".".join(parts[last:])
-

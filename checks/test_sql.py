@@ -51,7 +51,9 @@ async def test_every_statement_can_be_run_by_its_app(database_url: str) -> None:
 async def test_a_statement_that_cannot_run_is_reported(
     database_url: str, statement: str, why: str
 ) -> None:
-    [(name, told)] = await _refusals(database_url, apps()[0], {"BAD": statement, "GOOD": "SELECT 1"})
+    [(name, told)] = await _refusals(
+        database_url, apps()[0], {"BAD": statement, "GOOD": "SELECT 1"}
+    )
     assert name == "BAD"
     assert why in told
 

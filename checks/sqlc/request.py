@@ -4,7 +4,6 @@ from msgspec import Struct
 
 
 class TypeName(Struct):
-    schema: str
     name: str
 
 

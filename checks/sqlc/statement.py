@@ -36,7 +36,9 @@ DONE_BY_VERB = {
     "lock": r"\bfor\s+(no\s+key\s+)?update\b|\bfor\s+(key\s+)?share\b|_lock(_shared)?\s*\(|^lock\b",
     "upsert": r"\bon\s+conflict\b.*\bdo\s+update\b",
 }
-DIRECTIVE = re.compile(r"(row|nullable|nullable items|not null): *(\w+(?:, *\w+)*)|(exactly one row)")
+DIRECTIVE = re.compile(
+    r"(row|nullable|nullable items|not null): *(\w+(?:, *\w+)*)|(exactly one row)"
+)
 
 # The analyser believes that these are never NULL.
 NULL_OVER_NOTHING = re.compile(

@@ -19,6 +19,7 @@ from holdfast.core.errors import BusyError
 
 ACQUIRE_TIMEOUT_S = 2.0
 CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 6.0  # a little more than the server's own, for when it does not answer at all
 WAITERS_PER_CONNECTION = 50
 
 
@@ -46,6 +47,7 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.InternalClientError,
     ConnectionError,
+    TimeoutError,
 )
 BUSY = (
     asyncpg.QueryCanceledError,
@@ -168,6 +170,7 @@ class Database:
         try:
             yield connection
         except AWAY as error:
+            connection.terminate()  # nobody waits any longer for what it was doing
             raise DatabaseAwayError from error
         except BUSY as error:
             raise DatabaseBusyError from error
@@ -196,6 +199,7 @@ def _pool(address: Address, url: str, least: int, most: int) -> Any:
         min_size=least,
         max_size=most,
         timeout=CONNECT_TIMEOUT_S,
+        command_timeout=ANSWER_TIMEOUT_S,
         reset=_nothing_to_reset,
         server_settings=address.settings(),
     )

@@ -15,6 +15,7 @@ import json
 import random
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from statistics import median
@@ -26,15 +27,15 @@ import asyncpg
 
 from holdfast.apps.identity.sessions.queries import SELECT_LIVE_REFRESH_TOKEN
 from lab.load import histogram, quantile
-from lab.machine import Moment
+from lab.machine import Moment, Use
 from lab.result import Lab, Result, Target
-from lab.servers import Stack
 
 TOKENS, BATCH = 10_000_000, 1_000_000
 LIFE_S = 30 * 86_400
 NEEDED_GIB = 15
 EXPLAINED, EXPLAINED_SLOW, PREPARED = 300, 3, 5_000
 WANTED_MS = 0.2
+Plan = dict[str, Any]
 PLAIN_INDEX = "CREATE INDEX refresh_tokens_plain ON refresh_tokens (hash)"
 
 # In the order of their hashes, batch by batch, because an index is filled faster so; expiries
@@ -73,6 +74,16 @@ class Tokens:
         return sha256(n.to_bytes(8, "big")).digest(), self.since + timedelta(seconds=n % LIFE_S)
 
 
+@dataclass(frozen=True)
+class Found:
+    plans: dict[str, list[Plan]]
+    round_trips_s: list[float]
+    statistics: dict[str, Any]  # of the prepared statement, by the database's own clock
+    sizes: dict[str, Any]
+    loaded_s: float
+    use: Use
+
+
 def measure(lab: Lab) -> Result:
     free_gib = shutil.disk_usage(gettempdir()).free / 2**30
     if free_gib < NEEDED_GIB:
@@ -83,22 +94,29 @@ def measure(lab: Lab) -> Result:
 
 async def _measure(lab: Lab, url: str) -> Result:
     owner = await asyncpg.connect(
-        url,
-        command_timeout=600,
-        server_settings={"search_path": "identity,public", "jit": "off"},
+        url, command_timeout=600, server_settings={"search_path": "identity,public"}
     )
     try:
         tokens = Tokens(await owner.fetchval("SELECT date_trunc('second', now()) + '1 hour'"))
         loaded_s = await _load(lab, owner, tokens)
-        sizes = dict(await owner.fetchrow(SIZES))
+        sizes = await owner.fetchrow(SIZES)
         before = Moment.now(lab.stack.watched)
         lab.say("asking, as Holdfast does")
-        found = {"partial index": await _explain(owner, tokens.some(EXPLAINED))}
-        round_trips, statistics = await _ask(owner, tokens)
-        found |= await _without_partial_index(lab, owner, tokens)
-        return _result(lab.stack, before, found, round_trips, statistics, sizes, loaded_s)
+        ours = await _explain(owner, tokens.some(EXPLAINED))
+        round_trips_s, statistics = await _ask(owner, tokens)
+        none, plain = await _without_partial_index(lab, owner, tokens)
     finally:
         await owner.close()
+    return _result(
+        Found(
+            plans={"partial index": ours, "no index": none, "plain index on the hash": plain},
+            round_trips_s=round_trips_s,
+            statistics=statistics,
+            sizes=dict(sizes or {}),
+            loaded_s=loaded_s,
+            use=Moment.now(lab.stack.watched).since(before),
+        )
+    )
 
 
 async def _load(lab: Lab, owner: Any, tokens: Tokens) -> float:
@@ -114,7 +132,7 @@ async def _load(lab: Lab, owner: Any, tokens: Tokens) -> float:
     return perf_counter() - began
 
 
-async def _explain(owner: Any, tokens: Sequence[tuple[bytes, datetime]]) -> list[dict[str, Any]]:
+async def _explain(owner: Any, tokens: Sequence[tuple[bytes, datetime]]) -> list[Plan]:
     """Plans with their times, of different tokens."""
     asked = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {SELECT_LIVE_REFRESH_TOKEN}"
     return [json.loads(await owner.fetchval(asked, *token))[0] for token in tokens]
@@ -132,12 +150,12 @@ async def _ask(owner: Any, tokens: Tokens) -> tuple[list[float], dict[str, Any]]
         round_trips.append(perf_counter() - began)
         if session is None:
             raise LookupError("A token that was put in was not found.")
-    return round_trips, dict(await owner.fetchrow(STATISTICS))
+    return round_trips, dict(await owner.fetchrow(STATISTICS) or {})
 
 
 async def _without_partial_index(
     lab: Lab, owner: Any, tokens: Tokens
-) -> dict[str, list[dict[str, Any]]]:
+) -> tuple[list[Plan], list[Plan]]:
     undone = owner.transaction()
     await undone.start()
     try:
@@ -149,33 +167,20 @@ async def _without_partial_index(
         plain = await _explain(owner, tokens.some(EXPLAINED))
     finally:
         await undone.rollback()
-    return {"no index": none, "plain index on the hash": plain}
+    return none, plain
 
 
-def _result(
-    stack: Stack,
-    before: Moment,
-    found: dict[str, list[dict[str, Any]]],
-    round_trips: list[float],
-    statistics: dict[str, Any],
-    sizes: dict[str, Any],
-    loaded_s: float,
-) -> Result:
-    use = Moment.now(stack.watched).since(before)
-    ours, mean_ms = found["partial index"], statistics["mean_exec_time"]
+def _result(found: Found) -> Result:
+    ours, mean_ms = found.plans["partial index"], found.statistics["mean_exec_time"]
     index_only = all(_scan(plan)["Node Type"] == "Index Only Scan" for plan in ours)
+    round_trip = [f"{1000 * quantile(found.round_trips_s, q):.3f}" for q in (0.5, 0.99)]
+    heap_mib, indexes_mib = (found.sizes[part] / 2**20 for part in ("heap", "indexes"))
     return Result(
         columns=("look-up", "scan", "median ms", "p99 ms", "pages"),
-        rows=[_row(name, plans) for name, plans in found.items()]
-        + [
-            ["in the service's form, inside (pg_stat_statements)", "", f"{mean_ms:.4f}", "", ""],
-            [
-                "in the service's form, round trip of one client",
-                "",
-                f"{1000 * quantile(round_trips, 0.5):.3f}",
-                f"{1000 * quantile(round_trips, 0.99):.3f}",
-                "",
-            ],
+        rows=[
+            *(_row(name, plans) for name, plans in found.plans.items()),
+            ["prepared, inside (mean, pg_stat_statements)", "", f"{mean_ms:.4f}", "", ""],
+            ["prepared, round trip of one client", "", *round_trip, ""],
         ],
         targets=[
             Target(
@@ -185,34 +190,37 @@ def _result(
                 mean_ms < WANTED_MS and index_only,
             ),
             Target(
-                "times as long without any index that answers it",
+                "times as long with no index that answers it",
                 "",
-                f"{_median_ms(found['no index']) / _median_ms(ours):,.0f}",
+                f"{_median_ms(found.plans['no index']) / _median_ms(ours):,.0f}",
                 None,
             ),
         ],
         notes=[
             (
-                f"Table {sizes['heap'] / 2**20:,.0f} MiB, indexes {sizes['indexes'] / 2**20:,.0f} MiB;"
-                f" loaded in {loaded_s:.0f} s. EXPLAIN's own clock adds to the first three rows."
+                f"Table {heap_mib:,.0f} MiB, indexes {indexes_mib:,.0f} MiB, loaded in"
+                f" {found.loaded_s:.0f} s. EXPLAIN's own clock adds to the first three rows."
             ),
             "A token carries its expiry, so every variant reads one weekly partition of five.",
             (
-                f"Meanwhile other programs took {100 * use.others:.0f} % of a core, pressure"
-                f" {100 * use.pressure:.0f} %."
+                f"Meanwhile other programs took {100 * found.use.others:.0f} % of a core, pressure"
+                f" {100 * found.use.pressure:.0f} %."
             ),
         ],
         raw={
-            "execution_ms": {n: [p["Execution Time"] for p in found[n]] for n in found},
-            "round_trip_us": histogram(round_trips),
-            "pg_stat_statements": statistics,
-            "a_plan": {name: plans[-1] for name, plans in found.items()},
-            "use": vars(use),
+            "execution_ms": {
+                name: [plan["Execution Time"] for plan in plans]
+                for name, plans in found.plans.items()
+            },
+            "round_trip_us": histogram(found.round_trips_s),
+            "pg_stat_statements": found.statistics,
+            "a_plan": {name: plans[-1] for name, plans in found.plans.items()},
+            "use": vars(found.use),
         },
     )
 
 
-def _row(name: str, plans: list[dict[str, Any]]) -> list[str]:
+def _row(name: str, plans: list[Plan]) -> list[str]:
     scan = _scan(plans[-1])
     pages = median(_scan(p)["Shared Hit Blocks"] + _scan(p)["Shared Read Blocks"] for p in plans)
     return [
@@ -224,8 +232,8 @@ def _row(name: str, plans: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _median_ms(plans: list[dict[str, Any]]) -> float:
-    return median(plan["Execution Time"] for plan in plans)
+def _median_ms(plans: list[Plan]) -> float:
+    return float(median(plan["Execution Time"] for plan in plans))
 
 
 def _scan(plan: dict[str, Any]) -> dict[str, Any]:

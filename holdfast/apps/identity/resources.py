@@ -27,6 +27,7 @@ from holdfast.core.epochs import Lease
 from holdfast.core.limits import Limit, Limits
 from holdfast.core.manifest import find
 from holdfast.core.merge import Merge
+from holdfast.core.partitions import keep_partitions
 from holdfast.core.redis import connect
 from holdfast.core.settings import Settings
 from holdfast.core.shed import Shed
@@ -88,6 +89,7 @@ class Identity:
             connect(settings) as redis,
             Lease.hold(db, lease_s=settings.lease_s) as lease,
         ):
+            await keep_partitions(db)
             here = _assemble(settings, options, db, redis, lease)
             await ensure_key(
                 db,
