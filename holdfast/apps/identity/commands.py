@@ -15,8 +15,8 @@ Answer = TypeVar("Answer")
 def group() -> None:
     """Look after identity: signing keys and the login history.
 
-    Reads DATABASE_URL, REDIS_URL and HOLDFAST_SECRET like the service itself. While `holdfast up`
-    runs, its home page shows both addresses.
+    Reads DATABASE_URL, REDIS_URL and HOLDFAST_SECRET like the service itself. To look after what
+    `holdfast up --data DIR` runs, take them from there first:  . DIR/env
     """
 
 

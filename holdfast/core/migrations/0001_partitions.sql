@@ -32,7 +32,9 @@ BEGIN
       SELECT child.relname AS name
       FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
       WHERE inhparent = to_regclass(plan.parent)
-        AND to_date(right(child.relname, 8), 'YYYYMMDD') + plan.step < now() - plan.keep
+        AND CASE WHEN child.relname ~ '_[0-9]{8}$'   -- one that somebody else made is left alone
+          THEN to_date(right(child.relname, 8), 'YYYYMMDD') + plan.step < now() - plan.keep
+        END
     LOOP
       EXECUTE format('DROP TABLE %I', part.name);
       changed := changed + 1;
