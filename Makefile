@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 RUN    := $(VENV)/bin/python -m
 ARGS   ?=
+INSTALL = $(RUN) pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
 .PHONY: help up test check sql bench lock clean
@@ -29,6 +30,7 @@ bench: $(VENV)/ready ## measure the figures that the documents state (minutes; A
 	@$(RUN) lab.bench $(ARGS)
 
 lock: $(VENV)/ready ## pin the dependencies of pyproject.toml again, with hashes and without addresses
+	@$(INSTALL) uv
 	@$(RUN) uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
@@ -36,7 +38,7 @@ clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # A Debian without python3-venv has no ensurepip: as root we can mend that, otherwise we say how.
-$(VENV)/ready: requirements.lock bootstrap.lock pyproject.toml
+$(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo 'Holdfast needs Python 3.11 or newer. Set PYTHON=/path/to/python3.11'; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
@@ -44,7 +46,6 @@ $(VENV)/ready: requirements.lock bootstrap.lock pyproject.toml
 	  || { echo 'Python has no ensurepip. Run: apt-get install python3-venv'; exit 1; }
 	@echo 'Setting up $(VENV) (once, about half a minute)'
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
-	@$(RUN) uv pip sync --quiet --require-hashes requirements.lock bootstrap.lock
-	@$(RUN) uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(INSTALL) --require-hashes --only-binary :all: -r requirements.lock
+	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@

@@ -141,28 +141,37 @@ class Limits:
     async def _agree(self) -> None:
         said, self._unsaid = self._unsaid, {}
         now_us = time.monotonic() * 1e6
-        pipeline = self._redis.pipeline(transaction=False)
-        for bucket, (limit, count) in said.items():
-            await self._script([bucket], [1, limit.interval_us, limit.count, count], pipeline)
+        calls = [
+            ([bucket], [1, limit.interval_us, limit.count, count])
+            for bucket, (limit, count) in said.items()
+        ]
         try:
-            for bucket, (_, ahead_us) in zip(said, await pipeline.execute(), strict=True):
-                limit, since = self._unsaid.get(bucket, (said[bucket][0], 0))
-                self._tats[bucket] = now_us + ahead_us + since * limit.interval_us
+            answers = await self._ask_redis(calls)
         except (RedisError, OSError) as error:
             self._leave_redis_alone(error)
+            return
+        for bucket, (_, ahead_us) in zip(said, answers, strict=True):
+            limit, since = self._unsaid.get(bucket, (said[bucket][0], 0))
+            self._tats[bucket] = now_us + ahead_us + since * limit.interval_us
 
     async def _decide_together(
         self, requests: list[Sequence[Spend]]
     ) -> Sequence[list[float] | None]:
-        pipeline = self._redis.pipeline(transaction=False)
+        calls = []
         for spends in requests:
             numbers = [n for s in spends for n in (s.limit.interval_us, s.limit.count, 1)]
-            await self._script([s.bucket for s in spends], [0, *numbers], pipeline)
+            calls.append(([s.bucket for s in spends], [0, *numbers]))
         try:
-            return list(await pipeline.execute())
+            return await self._ask_redis(calls)
         except (RedisError, OSError) as error:
             self._leave_redis_alone(error)
             return [None] * len(requests)
+
+    async def _ask_redis(self, calls: list[tuple[list[str], list[float]]]) -> list[list[float]]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for keys, args in calls:
+                await self._script(keys, args, pipeline)
+            return list(await pipeline.execute())
 
     def _leave_redis_alone(self, error: Exception) -> None:
         self._redis_away_until = time.monotonic() + LEAVE_REDIS_ALONE_S

@@ -39,7 +39,7 @@ def _bounded_password(password: str) -> str:
 Email = Annotated[
     Text,
     AfterValidator(_normalised),
-    Field(max_length=254, pattern=r"^[^@\s]{1,64}@[^@\s]+\.[^@\s.]+$"),
+    Field(max_length=254, pattern=r"^[^@\s\p{Cc}]{1,64}@[^@\s\p{Cc}]+\.[^@.\s\p{Cc}]+$"),
 ]
 PasswordText = Annotated[Text, AfterValidator(_bounded_password), Field(min_length=1)]
 
