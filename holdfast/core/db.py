@@ -170,7 +170,8 @@ class Database:
         try:
             yield connection
         except AWAY as error:
-            connection.terminate()  # nobody waits any longer for what it was doing
+            if not _is_lost(connection):
+                connection.terminate()  # nobody waits any longer for what it was doing
             raise DatabaseAwayError from error
         except BUSY as error:
             raise DatabaseBusyError from error

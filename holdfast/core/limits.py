@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 
 from holdfast.core.errors import ProblemError
 from holdfast.core.merge import Merge
+from holdfast.core.redis import is_cancelled
 
 PERIODS_S = {"s": 1, "min": 60, "h": 3600}
 AGREE_EVERY_S = 0.2
@@ -130,7 +131,7 @@ class Limits:
 
     async def agree_for_ever(self) -> None:
         """Tell Redis what this worker let in, and take over what all workers did."""
-        while True:
+        while not is_cancelled():
             await asyncio.sleep(AGREE_EVERY_S)
             if self._unsaid and time.monotonic() > self._redis_away_until:
                 await self._agree()

@@ -4,6 +4,7 @@ Nothing that matters is kept in Redis alone, so a call that fails is not tried a
 caller knows what to do without the answer, and must not be kept waiting for it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -30,3 +31,11 @@ async def connect(settings: Settings) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+def is_cancelled() -> bool:
+    """Whether this task was told to end. A loop around calls to Redis must ask: where Python is
+    older than 3.12, the client's `asyncio.wait_for` swallows a cancellation now and then.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

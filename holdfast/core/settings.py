@@ -96,7 +96,8 @@ class Settings(Environment):
     @classmethod
     def load(cls, environ: Mapping[str, str], **defaults: Any) -> Self:
         profile: Any = environ.get("HOLDFAST_PROFILE", "development")
-        return super().load(environ, **PROFILES.get(profile, PROFILES["development"]), **defaults)
+        usual = PROFILES.get(profile, PROFILES["development"])
+        return super().load(environ, **(usual | defaults))
 
     @model_validator(mode="after")
     def _refuse_what_a_profile_forbids(self) -> Self:

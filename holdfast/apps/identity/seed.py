@@ -9,7 +9,7 @@ from holdfast.apps.identity.accounts.queries import (
 )
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
-from holdfast.core.settings import Settings
+from holdfast.core.settings import Settings, SettingsError
 
 
 class DemoAccount(NamedTuple):
@@ -24,7 +24,7 @@ DEMO_ACCOUNTS = (
 )
 
 
-class DemoRefusedError(Exception):
+class DemoRefusedError(SettingsError):
     """Demo accounts have published passwords; production must not have them."""
 
 

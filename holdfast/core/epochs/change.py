@@ -56,7 +56,7 @@ async def settle(lease: Lease, number: int) -> None:
         waited = clock() - committed
         lapsed = [worker for worker in behind if waited > worker.lease_s * CLOCK_DRIFT]
         for worker in lapsed:
-            await queries.delete_epoch_worker(lease.db, worker=worker.worker, beats=worker.beats)
+            await queries.delete_epoch_worker(lease.db, worker=worker.worker, beat=worker.beat)
         if len(lapsed) == len(behind):
             return
         await asyncio.sleep(pause)

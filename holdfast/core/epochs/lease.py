@@ -38,7 +38,13 @@ class WentBackError(Exception):
     """The database knows fewer changes than this worker: it was restored. Restart the worker."""
 
 
-LOST = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, WentBackError)
+LOST = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    WentBackError,
+)
 
 
 class Lease:
@@ -115,9 +121,11 @@ class Lease:
             await connection.add_listener(f"{self.db.address.schema}_epochs", self.wake)
             while True:
                 self._wake.clear()
-                await asyncio.wait_for(self._beat(connection), 2 * self.lease_s)
+                async with asyncio.timeout(2 * self.lease_s):
+                    await self._beat(connection)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self.lease_s / BEATS_PER_LEASE)
+                    async with asyncio.timeout(self.lease_s / BEATS_PER_LEASE):
+                        await self._wake.wait()
         finally:
             connection.terminate()
 

@@ -68,10 +68,10 @@ async def select_epoch_changes(db: Executor, after: int) -> list[EpochChange]:
 
 
 UPSERT_EPOCH_WORKER = """
-INSERT INTO epoch_workers AS w (worker, acknowledged, lease_s)
+INSERT INTO epoch_workers (worker, acknowledged, lease_s)
 VALUES ($1, $2, $3)
 ON CONFLICT (worker) DO UPDATE
-SET acknowledged = excluded.acknowledged, beats = w.beats + 1
+SET acknowledged = excluded.acknowledged, beat = excluded.beat
 """
 
 
@@ -85,11 +85,11 @@ async def upsert_epoch_worker(
 class WorkerBehind(NamedTuple):
     worker: UUID
     lease_s: float
-    beats: int
+    beat: int
 
 
 SELECT_EPOCH_WORKERS_BEHIND = """
-SELECT worker, lease_s, beats FROM epoch_workers WHERE acknowledged < $1
+SELECT worker, lease_s, beat FROM epoch_workers WHERE acknowledged < $1
 """
 
 
@@ -99,13 +99,13 @@ async def select_epoch_workers_behind(db: Executor, number: int) -> list[WorkerB
 
 
 DELETE_EPOCH_WORKER = """
-DELETE FROM epoch_workers WHERE worker = $1 AND beats = $2
+DELETE FROM epoch_workers WHERE worker = $1 AND beat = $2
 """
 
 
-async def delete_epoch_worker(db: Executor, *, worker: UUID, beats: int) -> None:
-    """Forget a worker whose lease ran out, unless it has come back meanwhile."""
-    await db.execute(DELETE_EPOCH_WORKER, worker, beats)
+async def delete_epoch_worker(db: Executor, *, worker: UUID, beat: int) -> None:
+    """Forget a worker whose lease ran out, unless it has beaten meanwhile."""
+    await db.execute(DELETE_EPOCH_WORKER, worker, beat)
 
 
 DELETE_OWN_EPOCH_WORKER = """

@@ -26,19 +26,19 @@ ORDER BY changes.number;
 
 -- name: upsert_epoch_worker :exec
 -- A worker is alive, and has noted everything up to a number.
-INSERT INTO epoch_workers AS w (worker, acknowledged, lease_s)
+INSERT INTO epoch_workers (worker, acknowledged, lease_s)
 VALUES (@worker, @acknowledged, @lease_s)
 ON CONFLICT (worker) DO UPDATE
-SET acknowledged = excluded.acknowledged, beats = w.beats + 1;
+SET acknowledged = excluded.acknowledged, beat = excluded.beat;
 
 -- name: select_epoch_workers_behind :many
 -- Who has not yet acknowledged a number.
 -- row: WorkerBehind
-SELECT worker, lease_s, beats FROM epoch_workers WHERE acknowledged < @number;
+SELECT worker, lease_s, beat FROM epoch_workers WHERE acknowledged < @number;
 
 -- name: delete_epoch_worker :exec
--- Forget a worker whose lease ran out, unless it has come back meanwhile.
-DELETE FROM epoch_workers WHERE worker = @worker AND beats = @beats;
+-- Forget a worker whose lease ran out, unless it has beaten meanwhile.
+DELETE FROM epoch_workers WHERE worker = @worker AND beat = @beat;
 
 -- name: delete_own_epoch_worker :exec
 DELETE FROM epoch_workers WHERE worker = @worker;

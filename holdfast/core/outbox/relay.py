@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from holdfast.core.db import Database
 from holdfast.core.errors import BusyError
 from holdfast.core.outbox import queries
+from holdfast.core.redis import is_cancelled
 
 BATCH = 500
 STREAM_LENGTH = 1_000_000
@@ -24,7 +25,7 @@ def stream_name(db: Database) -> str:
 
 async def relay_for_ever(db: Database, redis: Redis) -> None:
     pause = IDLE_S
-    while True:
+    while not is_cancelled():
         try:
             relayed = await relay(db, redis)
             pause = 0 if relayed == BATCH else IDLE_S
@@ -55,7 +56,7 @@ async def relay(db: Database, redis: Redis) -> int:
                 stream, fields, maxlen=STREAM_LENGTH, approximate=True, nomkstream=True
             )
         if None in await pipeline.execute():
-            return 0  # Redis lost the stream just now: what it had goes again before these are marked
+            return 0  # Redis has just lost the stream: nothing here may be marked
         await queries.update_events_relayed(
             connection,
             ids=[event.id for event in events],

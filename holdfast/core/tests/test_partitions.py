@@ -22,10 +22,11 @@ async def partitions(owner: asyncpg.Connection, parent: str) -> list[asyncpg.Rec
 async def plan(owner: asyncpg.Connection, ahead: int, keep: str) -> None:
     """A table of events with partitions of a week."""
     await owner.execute(
-        f"""CREATE TABLE things (at timestamptz NOT NULL) PARTITION BY RANGE (at);
-            GRANT ALL ON things TO holdfast_identity;
-            INSERT INTO partition_plans VALUES ('things', '7 days', {ahead}, '{keep}')"""
+        """CREATE TABLE things (at timestamptz NOT NULL) PARTITION BY RANGE (at);
+           GRANT ALL ON things TO holdfast_identity"""
     )
+    insert = "INSERT INTO partition_plans VALUES ('things', '7 days', $1, $2::text::interval)"
+    await owner.execute(insert, ahead, keep)
 
 
 async def test_migrations_make_the_partitions_that_their_plans_want(

@@ -21,7 +21,7 @@ def replica(own_postgres: Running, tmp_path_factory: pytest.TempPathFactory) -> 
     """Copied from the primary, whose password it therefore has, and following it from then on."""
     server = postgres(tmp_path_factory.mktemp("replica"), free_port(), {"fsync": "off"})
     program = Path(own_postgres.server.argv[own_postgres.server.argv.index("--") + 1])
-    copy = [
+    copy: list[str | Path] = [
         program.with_name("pg_basebackup"),
         f"--dbname={own_postgres.server.url}",
         f"--pgdata={server.data / 'cluster'}",
@@ -29,7 +29,7 @@ def replica(own_postgres: Running, tmp_path_factory: pytest.TempPathFactory) -> 
         "--write-recovery-conf",
         "--no-sync",
     ]
-    subprocess.run(
+    subprocess.run(  # noqa: S603 - every argument is ours
         tether.argv(*copy, when_orphaned=SIGKILL, folder=server.data, not_root=True), check=True
     )
     with running(server) as started:

@@ -7,7 +7,7 @@ from joserfc.jwk import Key
 
 from holdfast.apps.identity.keys import queries
 from holdfast.apps.identity.keys.cache import SUBJECT
-from holdfast.apps.identity.keys.rules import make_key, seal
+from holdfast.apps.identity.keys.rules import make_key, seal, unseal
 from holdfast.core import epochs
 from holdfast.core.db import Database, Executor
 from holdfast.core.errors import NotFoundError
@@ -43,14 +43,16 @@ async def withdraw_key(lease: epochs.Lease, kid: str) -> None:
 
 
 async def ensure_key(db: Database, *, alg: str, sealing_key: bytes, access_ttl: timedelta) -> None:
-    """The first worker on a new database makes the first key."""
+    """The first worker on a new database makes the first key; all others must open what is there."""
     async with db.transaction() as connection:
         await queries.lock_signing_keys(connection)
-        if not await queries.select_signing_keys(connection):
-            key = make_key(alg)
+        keys = await queries.select_signing_keys(connection)
+        for key in keys:
+            unseal(key.private_sealed, key.kid, sealing_key)
+        if not keys:
             await _succeed(
                 connection,
-                key,
+                make_key(alg),
                 alg=alg,
                 sealing_key=sealing_key,
                 lead=timedelta(0),

@@ -9,6 +9,8 @@ import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from joserfc.jwk import Key, OKPKey, RSAKey
 
+from holdfast.core.settings import SettingsError
+
 NONCE_BYTES = 12
 
 
@@ -17,7 +19,7 @@ class Scheduled(Protocol):
     def signs_from(self) -> datetime: ...
 
 
-class SealError(Exception):
+class SealError(SettingsError):
     """A signing key cannot be opened: HOLDFAST_SECRET is not the one that it was sealed with."""
 
 
@@ -39,8 +41,8 @@ def unseal(sealed: bytes, kid: str, secret: bytes) -> dict[str, Any]:
         opened = AESGCM(secret).decrypt(nonce, private, kid.encode())
     except Exception as error:
         raise SealError(
-            f"Signing key {kid} was sealed with another HOLDFAST_SECRET."
-            " Start with the former one, or make new keys: holdfast identity rotate-keys --now"
+            f"HOLDFAST_SECRET is not the one that signing key {kid} was sealed with."
+            " Start with the former one."
         ) from error
     return msgspec.json.decode(opened, type=dict[str, Any])
 

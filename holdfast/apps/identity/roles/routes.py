@@ -32,7 +32,9 @@ DONE = 204
 
 @router.get("/roles")
 async def list_roles(here: Here, page: PageOf, caller: Reader) -> Page[RoleOut]:
-    rows = await queries.select_roles(here.db, after=page.after(TextPosition) or "", most=page.limit)
+    rows = await queries.select_roles(
+        here.db, after=page.after(TextPosition) or "", most=page.limit
+    )
     return Page(
         data=[RoleOut(**row._asdict()) for row in rows],
         next_cursor=next_cursor(rows, page.limit, lambda row: row.name),
@@ -83,7 +85,9 @@ async def remove_permission(
 
 @router.get("/permissions")
 async def list_permissions(here: Here, page: PageOf, caller: Reader) -> Page[PermissionOut]:
-    rows = await queries.select_permissions(here.db, after=page.after(TextPosition) or "", most=page.limit)
+    rows = await queries.select_permissions(
+        here.db, after=page.after(TextPosition) or "", most=page.limit
+    )
     return Page(
         data=[PermissionOut(**row._asdict()) for row in rows],
         next_cursor=next_cursor(rows, page.limit, lambda row: row.name),
