@@ -42,7 +42,8 @@ def unseal(sealed: bytes, kid: str, secret: bytes) -> dict[str, Any]:
     except Exception as error:
         raise SealError(
             f"HOLDFAST_SECRET is not the one that signing key {kid} was sealed with."
-            " Start with the former one."
+            " Start with the former one. If it is lost, empty identity.signing_keys:"
+            " new keys are made, and everybody signs in again."
         ) from error
     return msgspec.json.decode(opened, type=dict[str, Any])
 
