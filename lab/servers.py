@@ -50,7 +50,7 @@ class Stack:
         """The environment of workers that use a fresh, migrated database and nothing else."""
         server_url, name = self.postgres.server.url, f"bench_{next(_numbers)}"
         url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        asyncio.run(_execute(server_url, f"CREATE DATABASE {name}"))
+        asyncio.run(execute(server_url, f"CREATE DATABASE {name}"))
         try:
             asyncio.run(migrate(url, manifest.find("identity")))
             yield {
@@ -61,7 +61,7 @@ class Stack:
                 "HOLDFAST_DB_POOL_MIN": "1",
             }
         finally:
-            asyncio.run(_execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+            asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
 
     @property
     def watched(self) -> dict[str, int]:
@@ -163,7 +163,7 @@ def answers(port: int, path: str) -> bool:
     return False
 
 
-async def _execute(url: str, statement: str) -> None:
+async def execute(url: str, statement: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(statement)

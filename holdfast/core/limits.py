@@ -28,6 +28,7 @@ from holdfast.core.redis import is_cancelled
 PERIODS_S = {"s": 1, "min": 60, "h": 3600}
 AGREE_EVERY_S = 0.2
 LEAVE_REDIS_ALONE_S = 1.0
+ROUNDING_US = 1.0
 BUCKETS_IN_MEMORY = 100_000
 log = logging.getLogger(__name__)
 
@@ -120,7 +121,7 @@ class Limits:
         tats = [max(self._tats.get(spend.bucket, 0.0), now_us) for spend in spends]
         after = [tat + spend.limit.interval_us for tat, spend in zip(tats, spends, strict=True)]
         for tat, spend in zip(after, spends, strict=True):
-            if tat - now_us > spend.limit.interval_us * spend.limit.count:
+            if tat - now_us > spend.limit.interval_us * spend.limit.count + ROUNDING_US:
                 raise _refusal(spends, [tat - now_us for tat in tats])
         for tat, spend in zip(after, spends, strict=True):
             self._tats[spend.bucket] = tat

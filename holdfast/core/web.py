@@ -34,6 +34,7 @@ from holdfast.core.settings import Settings
 LARGEST_BODY = 64 * 1024
 log = logging.getLogger(__name__)
 
+OURS: Mapping[int, type[ProblemError]] = {400: MalformedError, 404: NotFoundError}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 Check = Callable[[Any], Awaitable[None]]
@@ -137,8 +138,8 @@ def _problem(error: Exception) -> ProblemError:
             return _invalid(error)
         case HTTPException(__cause__=ProblemError() as problem):
             return problem  # FastAPI wraps what fails while a body is read
-        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            return NotFoundError()
+        case HTTPException(status_code=status) if status in OURS:
+            return OURS[status]()
         case HTTPException():
             problem = ProblemError(str(error.detail), headers=dict(error.headers or {}))
             problem.status = HTTPStatus(error.status_code)  # type: ignore[misc]  # as the framework says

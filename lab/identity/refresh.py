@@ -10,6 +10,7 @@ rows and their commit, which is awaited on the disk.
 
 import json
 import random
+from contextlib import ExitStack
 from statistics import median
 
 import msgspec
@@ -22,6 +23,7 @@ from lab.servers import Served, worker
 PATH = "/api/v1/auth/refresh"
 ROUNDS, ROUND_S = 5, 4.0
 CONNECTIONS = (1, 16, 64)
+RESIDENTS = 5_000  # whose tokens are there, and not used
 KEYCLOAK_PER_S = 120
 
 
@@ -36,7 +38,10 @@ class Answer(msgspec.Struct):
 def measure(lab: Lab) -> Result:
     found: dict[int, list[Outcome]] = {connections: [] for connections in CONNECTIONS}
     shuffled = random.Random(1)
-    with lab.stack.database() as environ, worker(environ) as served:
+    with lab.stack.database() as environ, ExitStack() as started:
+        lab.say(f"making {RESIDENTS:,} sessions, starting the worker")
+        people(environ, RESIDENTS)
+        served = started.enter_context(worker(environ))
         for number in range(ROUNDS):
             for connections in shuffled.sample(CONNECTIONS, len(CONNECTIONS)):
                 # Families of their own: a chain's last answer is not waited for at a round's end.

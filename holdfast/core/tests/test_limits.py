@@ -71,6 +71,11 @@ async def test_as_many_as_the_limit_says_come_in_at_once_and_no_more(
     assert [await admitted(limits, one) for _ in range(number + 2)] == [True] * number + [False] * 2
 
 
+async def test_the_first_is_let_in_at_every_moment_of_the_clock(redis: Redis) -> None:
+    limits = Limits(redis)
+    assert all(admitted_here(limits, spend("1/h ip")) for _ in range(1000))
+
+
 async def test_workers_who_admit_at_the_same_time_never_exceed_the_limit(redis: Redis) -> None:
     workers, one = [Limits(redis) for _ in range(3)], spend("50/h ip")
     outcomes = await asyncio.gather(

@@ -211,6 +211,8 @@ def test_an_odd_body_is_no_fault_of_ours(served: Served, odd: str) -> None:
     status, kind, body = BODIES[odd]
     answer = served.http.post(served.url + REGISTER, data=body, headers={"Content-Type": kind})
     _check(answer, status)
+    if status == 400:
+        assert answer.json()["type"] == "/problems/malformed"
 
 
 ADDRESSES = {
@@ -261,5 +263,3 @@ def _check(answer: requests.Response, status: int) -> None:
     assert answer.status_code == status, answer.text
     kind = "application/json" if answer.ok else "application/problem+json"
     assert answer.headers["Content-Type"] == kind
-    if status == 400:
-        print(answer.text)
