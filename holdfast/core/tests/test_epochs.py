@@ -199,7 +199,7 @@ async def test_a_worker_that_was_cut_off_lapses_trusts_nothing_and_recovers(
 async def test_a_worker_that_lost_its_connection_only_beats_on_another(
     address: Address, owner: asyncpg.Connection
 ) -> None:
-    async with worker(address, LONG_S) as one, worker(address) as other:
+    async with worker(address) as one, worker(address) as other:
         since = other.slots.noted
         await owner.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
