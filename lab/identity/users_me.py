@@ -33,7 +33,7 @@ from lab.servers import HOST, ROOT, Served, application, worker
 
 PATH = "/api/v1/users/me"
 SESSIONS, CONNECTIONS = 512, 32
-ROUNDS, ROUND_S = 7, 3.0
+ROUNDS, ROUND_S = 5, 3.0
 STAGING_RATE, STAGING_S = 1000.0, 30.0
 WANTED_RATE = 10_000
 OURS, AGAIN = "Holdfast", "Holdfast again"

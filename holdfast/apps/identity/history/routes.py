@@ -13,7 +13,7 @@ from holdfast.apps.identity.history.schemas import LoginOut
 from holdfast.apps.identity.resources import Here, Identity
 from holdfast.apps.identity.wire import Page, PageOf, PageQuery, next_cursor
 
-Position = tuple[Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=0, lt=2**63)]]
+Position = tuple[Annotated[datetime, Meta(tz=True)], Annotated[int, Meta(ge=0, le=2**63 - 1)]]
 BEFORE_ALL = (datetime(9999, 1, 1, tzinfo=UTC), 0)
 
 router = APIRouter(prefix="/api/v1")

@@ -11,7 +11,7 @@ from holdfast.apps.identity.wire import Input, Text
 
 
 class RefreshIn(Input):
-    refresh_token: Annotated[Text, Field(min_length=1, max_length=512)]
+    refresh_token: Annotated[Text, Field(min_length=1, max_length=200)]
 
 
 class TokensOut(BaseModel):
