@@ -8,6 +8,7 @@ their own, so that they never compete with, or leak to, the public.
 import asyncio
 import gc
 import os
+import signal
 import socket
 from contextlib import AsyncExitStack
 
@@ -45,8 +46,14 @@ def serve(
         timeout_graceful_shutdown=int(settings.drain_s),
         backlog=2048,
     )
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _told_to_stop)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(uvicorn.Server(config), fd, metrics_port))
+
+
+def _told_to_stop(*_: object) -> None:
+    """Uvicorn raises the signal once more when all is done: then the end is as was asked."""
 
 
 async def _serve(server: uvicorn.Server, fd: int | None, metrics_port: int | None) -> None:

@@ -6,6 +6,7 @@ bounded, and `/health/live` and `/health/ready` tell a balancer what it needs to
 documents are the files in `contracts/`; nothing is derived from the code.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -32,6 +33,7 @@ from holdfast.core.errors import (
 from holdfast.core.settings import Settings
 
 LARGEST_BODY = 64 * 1024
+CHECK_TIMEOUT_S = 2.0  # a balancer waits hardly longer
 log = logging.getLogger(__name__)
 
 OURS: Mapping[int, type[ProblemError]] = {400: MalformedError, 404: NotFoundError}
@@ -187,11 +189,15 @@ def _health(services: Sequence[Service]) -> APIRouter:
     @router.get("/health/ready")
     async def show_readiness(request: Request) -> Response:
         """The process can serve; a balancer sends it nothing while this fails."""
-        results = {"process": "ok" if getattr(request.app.state, "ready", False) else "draining"}
-        for service in services:
-            for name, check in service.checks.items():
-                resources = getattr(request.app.state, service.name)
-                results[f"{service.name}.{name}"] = await _outcome(check, resources)
+        state = request.app.state
+        checks = {
+            f"{service.name}.{name}": _outcome(check, getattr(state, service.name, None))
+            for service in services
+            for name, check in service.checks.items()
+        }
+        outcomes = await asyncio.gather(*checks.values())
+        results = {"process": "ok" if getattr(state, "ready", False) else "draining"}
+        results |= dict(zip(checks, outcomes, strict=True))
         ready = all(result == "ok" or result.startswith("degraded") for result in results.values())
         body = {"status": "ready" if ready else "not ready", "checks": results}
         return _json(body, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
@@ -205,9 +211,12 @@ class DegradedError(Exception):
 
 async def _outcome(check: Check, resources: Any) -> str:
     try:
-        await check(resources)
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check(resources)
     except DegradedError as degraded:
         return f"degraded: {degraded}"
+    except TimeoutError:
+        return f"failed: no answer within {CHECK_TIMEOUT_S:.0f} s"
     except Exception as error:  # noqa: BLE001 - whatever fails, the answer is "not ready"
         log.warning("Not ready: %r", error)
         return f"failed: {error}"
