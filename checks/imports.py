@@ -21,7 +21,7 @@ IN_A_FEATURE = (
 NO_LAYER = ("tests", "pages")
 DRIVERS_AND_FRAMEWORKS = ("asyncpg", "redis", "fastapi", "starlette", "uvicorn")
 
-Table = dict[str, str | bool | list[str]]
+Table = dict[str, str | bool | int | list[str]]
 
 
 def broken_walls(root: Path) -> str:

@@ -67,7 +67,7 @@ class PageQuery(Input):
         """Where the last page ended; what a client invents is refused."""
         if self.cursor is None:
             return None
-        with suppress(ValueError, msgspec.MsgspecError):
+        with suppress(ValueError, OverflowError, msgspec.MsgspecError):
             packed = urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
             position = msgspec.msgpack.decode(packed, type=kind)
             if _cursor(position) == self.cursor:  # no other spelling of it

@@ -41,7 +41,7 @@ async def supervised(
 
 async def until(true: Callable[[], object]) -> None:
     async with asyncio.timeout(SHORTLY_S):
-        while not true():  # noqa: ASYNC110 - other processes set no event of ours
+        while not true():
             await asyncio.sleep(0.01)
 
 

@@ -195,7 +195,7 @@ async def test_drop_forgets_here_and_in_redis_and_disowns_the_load_under_way(red
     source.held.clear()
     before = asyncio.create_task(cache.get("a"))
     async with asyncio.timeout(10):
-        while source.loads < 2:  # noqa: ASYNC110 - Redis is asked first
+        while source.loads < 2:
             await asyncio.sleep(0.001)
     source.value = 3
     await cache.drop("a")

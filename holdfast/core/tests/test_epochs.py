@@ -39,7 +39,7 @@ async def touch(lease: Lease, *subjects: str) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - nothing announces it
+    while not condition():
         await asyncio.sleep(0.005)
 
 
@@ -250,7 +250,7 @@ async def test_a_worker_that_was_forgotten_is_not_mistaken_for_who_it_was(
     async with worker(address):
         before = await owner.fetchval(latest_beat)
         await owner.execute("DELETE FROM epoch_workers")
-        while (after := await owner.fetchval(latest_beat)) is None:  # noqa: ASYNC110
+        while (after := await owner.fetchval(latest_beat)) is None:
             await asyncio.sleep(0.005)
         assert after > before
 
@@ -318,5 +318,5 @@ async def test_a_worker_that_was_stopped_delays_a_change_and_decides_nothing_whe
             pipe.send(True)
             os.kill(pid, signal.SIGCONT)
             assert await asyncio.to_thread(pipe.recv) is False
-            while await workers_known(owner) == 1:  # noqa: ASYNC110 - it comes back by itself
+            while await workers_known(owner) == 1:
                 await asyncio.sleep(0.01)

@@ -23,7 +23,7 @@ def shed(*, threads: int = 1, deadline_s: float = 60) -> Iterator[Shed]:
 
 async def until_running(it: Shed, count: int) -> None:
     async with asyncio.timeout(10):
-        while it.running != count:  # noqa: ASYNC110 - a thread changes it
+        while it.running != count:
             await asyncio.sleep(0.001)
 
 

@@ -194,7 +194,7 @@ async def test_rotation_under_load_fails_no_request(api: Api, here: Identity) ->
     user = asyncio.create_task(use())
     for _ in range(5):
         kid = await rotate(here)
-        while kid not in kids and not failures:  # noqa: ASYNC110 - it happens in the other task
+        while kid not in kids and not failures:
             await asyncio.sleep(0.01)
     stop.set()
     await user
