@@ -10,9 +10,11 @@ HEAD = """# What was measured
 Made from the newest results by `python -m lab.bench`; do not edit. Ratios are medians over the
 rounds, with the lowest and the highest round in brackets. Servers are on one core and the load
 generator on another, unless a note says otherwise. The raw figures (every round, whole
-histograms) are in the JSON file that each section names.
+histograms) are in the JSON file that each section names. A verdict is doubtful when programs that
+have no part in it took more than a tenth of a core meanwhile: run it again on a quiet machine.
 """
 VERDICTS = {True: "reached", False: "MISSED", None: "compared"}
+BUSY = 0.1  # cores taken by others; above that nobody should believe a verdict
 
 
 def write(results: Path, names: Sequence[str]) -> None:
@@ -21,9 +23,9 @@ def write(results: Path, names: Sequence[str]) -> None:
     }
     kept = {path: json.loads(path.read_text(encoding="utf-8")) for path in newest.values()}
     rows = [
-        [f"[{each['name']}](#{each['name']})", *_target(target)]
+        [f"[{each['name']}](#{each['name']})", *target]
         for each in kept.values()
-        for target in each["targets"]
+        for target in _targets(each)
     ]
     sections = [_section(path.relative_to(results), each) for path, each in kept.items()]
     summary = _markdown(("benchmark", "what", "target", "measured", "verdict"), rows)
@@ -33,7 +35,7 @@ def write(results: Path, names: Sequence[str]) -> None:
 
 def table(kept: dict[str, Any]) -> str:
     """For the terminal."""
-    targets = [_target(target) for target in kept["targets"]]
+    targets = _targets(kept)
     return "\n\n".join(
         [
             _aligned([kept["columns"], *kept["rows"]]),
@@ -60,8 +62,13 @@ def _section(path: Path, kept: dict[str, Any]) -> str:
     )
 
 
-def _target(target: dict[str, Any]) -> list[str]:
-    return [target["what"], target["wanted"], target["measured"], VERDICTS[target["reached"]]]
+def _targets(kept: dict[str, Any]) -> list[list[str]]:
+    others = kept["others"] or 0.0
+    doubt = f" (doubtful: {others:.1f} cores busy otherwise)" if others > BUSY else ""
+    return [
+        [each["what"], each["wanted"], each["measured"], VERDICTS[each["reached"]] + doubt]
+        for each in kept["targets"]
+    ]
 
 
 def _markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -31,6 +31,7 @@ class Result:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     targets: Sequence[Target]
+    others: float | None  # cores that other programs took meanwhile; None where it is no matter
     notes: Sequence[str] = ()
     raw: dict[str, Any] = field(default_factory=dict)
 
@@ -52,14 +53,18 @@ class Ratio:
         return f"{self.middle:.2f} ({self.lowest:.2f} to {self.highest:.2f})"
 
 
+def others(outcomes: Sequence[Outcome]) -> float:
+    return median(outcome.use.others for outcome in outcomes)
+
+
 def noise(outcomes: Sequence[Outcome]) -> str:
     """A sentence for the notes: who else used the machine while it was measured."""
-    others = [100 * outcome.use.others for outcome in outcomes]
+    taken = [100 * outcome.use.others for outcome in outcomes]
     steal = [100 * outcome.use.steal for outcome in outcomes]
     pressure = [100 * outcome.use.pressure for outcome in outcomes]
     return (
-        f"Noise over {len(outcomes)} runs: other programs took {median(others):.1f} % of a core"
-        f" (at most {max(others):.1f} %), steal {median(steal):.1f} % (at most {max(steal):.1f} %),"
+        f"Noise over {len(outcomes)} runs: other programs took {median(taken):.1f} % of a core"
+        f" (at most {max(taken):.1f} %), steal {median(steal):.1f} % (at most {max(steal):.1f} %),"
         f" somebody waited for a core {median(pressure):.1f} % of the time"
         f" (at most {max(pressure):.1f} %)."
     )

@@ -20,7 +20,7 @@ from holdfast.apps.identity.options import Options
 from lab.identity.people import PASSWORD, people
 from lab.load import Outcome, Stream, get, post, quantile
 from lab.machine import CORES, on
-from lab.result import Lab, Ratio, Result, Target, noise
+from lab.result import Lab, Ratio, Result, Target, noise, others
 from lab.servers import ROOT, Served, worker
 
 ROUNDS, ROUND_S, ALONE_S = 5, 8.0, 6.0
@@ -114,6 +114,7 @@ def _result(threads: int, bare: list[float], beside: list[Outcome], alone: list[
                 None,
             ),
         ],
+        others=others([*beside, *alone]),
         notes=[
             (
                 f"Worker on {len(CORES)} cores with {threads} hashing threads; {LOGIN_CONNECTIONS} login"

@@ -71,5 +71,6 @@ def _result(found: dict[str, Memory], warmed: dict[str, object]) -> Result:
                 None,
             ),
         ],
+        others=None,  # sizes do not depend on them
         raw={"mib": found, "warmed": warmed},
     )

@@ -17,7 +17,7 @@ import msgspec
 
 from lab.identity.people import people
 from lab.load import Outcome, Stream, post
-from lab.result import Lab, Result, Target, noise
+from lab.result import Lab, Result, Target, noise, others
 from lab.servers import Served, worker
 
 PATH = "/api/v1/auth/refresh"
@@ -92,6 +92,7 @@ def _result(found: dict[int, list[Outcome]]) -> Result:
                 1e6 / all_us > KEYCLOAK_PER_S,
             ),
         ],
+        others=others(everything),
         notes=[
             (
                 "Worker, PostgreSQL and Valkey share one core; the generator has the other."

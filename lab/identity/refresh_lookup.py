@@ -196,6 +196,7 @@ def _result(found: Found) -> Result:
                 None,
             ),
         ],
+        others=found.use.others,
         notes=[
             (
                 f"Table {heap_mib:,.0f} MiB, indexes {indexes_mib:,.0f} MiB, loaded in"

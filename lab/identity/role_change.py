@@ -23,7 +23,7 @@ from time import perf_counter
 
 from lab.identity.people import Person, people
 from lab.load import Outcome, Stream, get, histogram, quantile
-from lab.result import Lab, Result, Target, noise
+from lab.result import Lab, Result, Target, noise, others
 from lab.servers import HOST, Served, worker
 
 WORKERS = (1, 4, 8)
@@ -143,6 +143,7 @@ def _pause(admin: Admin, other: Served, crowd: list[Person]) -> Paused:
 
 def _result(found: dict[int, Found], paused: Paused) -> Result:
     longest_s = max(paused.first_s)
+    load = [outcome for each in found.values() for outcome in each.load]
     rows = [
         [f"{number}", how, *_row(took_s), light]
         for number, each in found.items()
@@ -171,10 +172,10 @@ def _result(found: dict[int, Found], paused: Paused) -> Result:
                 None,
             ),
         ],
+        others=others(load),
         notes=[
             "All workers, PostgreSQL and Valkey on one core; one admin, one change at a time.",
-            noise([outcome for each in found.values() for outcome in each.load])
-            + " (The admin's client is among the other programs.)",
+            noise(load) + " (The admin's client is among the other programs.)",
         ],
         raw={
             "changes_us": {

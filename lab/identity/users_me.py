@@ -28,7 +28,7 @@ import asyncpg
 
 from lab.identity.people import people
 from lab.load import Outcome, Stream, get
-from lab.result import Lab, Ratio, Result, Target, noise
+from lab.result import Lab, Ratio, Result, Target, noise, others
 from lab.servers import HOST, ROOT, Served, application, worker
 
 PATH = "/api/v1/users/me"
@@ -66,6 +66,7 @@ def measure(lab: Lab) -> Result:
         rows=[_row(name, rounds[name], Ratio.of(rates[name], rates[RAW])) for name in rounds]
         + [_staging_row(staging)],
         targets=_targets(rates, staging),
+        others=others(everything),
         notes=[
             f"{CONNECTIONS} connections, {SESSIONS} sessions, {ROUNDS} rounds of {ROUND_S:.0f} s.",
             f"A/A: {AGAIN} to {OURS} {Ratio.of(rates[AGAIN], rates[OURS])}.",

@@ -137,6 +137,18 @@ async def test_workers_who_count_alone_agree_within_their_interval(redis: Redis)
         assert not await admitted(Limits(redis), one)
 
 
+async def test_what_is_let_in_while_workers_agree_is_not_forgotten(redis: Redis) -> None:
+    limits, one = Limits(redis), spend("10/h ip")
+    async with agreeing(limits):
+        assert all(admitted_here(limits, one) for _ in range(5))
+        await redis.client_pause(400, all=True)
+        await asyncio.sleep(AGREE_EVERY_S * 1.5)  # it has asked, and has no answer
+        assert all(admitted_here(limits, one) for _ in range(5))
+        await redis.ping()  # is answered when the pause is over
+        await asyncio.sleep(AGREE_EVERY_S / 4)
+        assert not admitted_here(limits, one)
+
+
 async def test_what_a_worker_lets_in_alone_counts_for_those_who_ask_redis(redis: Redis) -> None:
     worker, one = Limits(redis), spend("10/h ip")
     async with agreeing(worker):

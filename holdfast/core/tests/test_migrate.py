@@ -171,6 +171,8 @@ async def test_an_apps_role_may_do_nothing_else(
         "CREATE ROLE anybody",
     ]
     async with Database.open(address, least=1, most=1) as db:
+        everybody_may = "SELECT has_function_privilege('public', 'keep_partitions()', 'EXECUTE')"
+        assert not await db.fetchval(everybody_may)
         for statement in forbidden:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await db.execute(statement)

@@ -112,8 +112,11 @@ async def test_several_who_keep_partitions_at_once_do_it_once(
     db: Database, owner: asyncpg.Connection
 ) -> None:
     await plan(owner, ahead=2, keep="7 days")
-    connections = [await db.dedicated() for _ in range(3)]
-    changed = await asyncio.gather(*(c.fetchval("SELECT keep_partitions()") for c in connections))
-    assert sorted(changed) == [0, 0, 3]
-    for connection in connections:
-        await connection.close()
+    waiting = """SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE things")
+        keeping = [asyncio.create_task(keep_partitions(db)) for _ in range(3)]
+        while await owner.fetchval(waiting) < len(keeping):
+            await asyncio.sleep(0.005)
+    assert sorted(await asyncio.gather(*keeping)) == [0, 0, 3]

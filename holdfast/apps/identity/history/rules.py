@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 import msgspec
 
 from holdfast.apps.identity.secrets import Secrets
 
-Outcome = Literal["succeeded", "wrong_password", "unknown_account", "delayed", "refresh_reused"]
 Address = IPv4Address | IPv6Address
 
 

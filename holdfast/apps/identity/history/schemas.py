@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
+from typing import Literal
 
 from pydantic import BaseModel
 
-from holdfast.apps.identity.history.rules import Outcome
+Outcome = Literal["succeeded", "wrong_password", "unknown_account", "delayed"]
 
 
 class LoginOut(BaseModel):

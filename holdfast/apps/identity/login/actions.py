@@ -7,7 +7,8 @@ from uuid import uuid4
 
 from holdfast.apps.identity.accounts.queries import update_password_hash
 from holdfast.apps.identity.history.actions import record_logins
-from holdfast.apps.identity.history.rules import Attempt, Outcome
+from holdfast.apps.identity.history.rules import Attempt
+from holdfast.apps.identity.history.schemas import Outcome
 from holdfast.apps.identity.login import queries
 from holdfast.apps.identity.login.rules import STRANGERS, device_mark, lane_of
 from holdfast.apps.identity.resources import Identity

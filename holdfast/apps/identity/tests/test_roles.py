@@ -49,11 +49,16 @@ async def test_create_role_refuses_bad_names(api: Api, admin: Account, name: str
     assert (await make_role(api, admin, name)).status == 422
 
 
-async def test_show_role_and_list_roles(api: Api, admin: Account) -> None:
+async def test_show_role_as_it_is_listed(api: Api, admin: Account) -> None:
     await make_role(api, admin, "support", "users:read")
     shown = await api.call("GET", f"{ROLES}/support", token=admin.access)
     listed = await api.call("GET", ROLES, token=admin.access)
     assert shown.data in listed.data
+
+
+async def test_list_roles_by_pages(api: Api, admin: Account) -> None:
+    await make_role(api, admin, "support", "users:read")
+    listed = await api.call("GET", ROLES, token=admin.access)
     assert [role["name"] for role in listed.data] == ["admin", "support", "user"]
     first = await api.call("GET", f"{ROLES}?limit=2", token=admin.access)
     cursor = first.body["next_cursor"]
