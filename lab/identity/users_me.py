@@ -86,13 +86,9 @@ def install_peer(lab: Lab) -> None:
     if done.exists() and done.stat().st_mtime >= PEER_LOCK.stat().st_mtime:
         return
     lab.say(f"installing {PEER} in {PEER_VENV.name}")
-    uv = (sys.executable, "-m", "uv")
-    python = str(PEER_VENV / "bin" / "python")
-    subprocess.run([*uv, "venv", "--quiet", "--clear", str(PEER_VENV)], check=True)
-    subprocess.run(
-        [*uv, "pip", "sync", "--quiet", "--require-hashes", "--python", python, str(PEER_LOCK)],
-        check=True,
-    )
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEER_VENV)], check=True)
+    pip = (str(PEER_VENV / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps")
+    subprocess.run([*pip, "--require-hashes", "-r", str(PEER_LOCK)], check=True)
     done.touch()
 
 

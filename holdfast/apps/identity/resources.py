@@ -147,7 +147,7 @@ def _policy(settings: Settings) -> dict[str, Limit]:
     return {name: Limit.parse(name, limit) for name, limit in told.items()}
 
 
-def _here(request: Request) -> Identity:
+async def _here(request: Request) -> Identity:  # FastAPI sends what is not async to a thread
     here: Identity = request.app.state.identity
     return here
 

@@ -9,9 +9,13 @@ class Secrets:
 
     def __init__(self, secret: str) -> None:
         self._secret = secret.encode()
+        self._keys: dict[str, bytes] = {}
 
     def key(self, purpose: str) -> bytes:
-        return hmac.digest(self._secret, b"holdfast.identity." + purpose.encode(), sha256)
+        if purpose not in self._keys:
+            label = b"holdfast.identity." + purpose.encode()
+            self._keys[purpose] = hmac.digest(self._secret, label, sha256)
+        return self._keys[purpose]
 
     def sign(self, purpose: str, *parts: bytes) -> bytes:
         """A keyed hash of the parts, which cannot be mistaken for any other split of them."""

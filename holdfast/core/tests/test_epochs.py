@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from holdfast.core.db import Address, Database
-from holdfast.core.epochs import Change, EpochsAwayError, Lease, Slots, change
-from holdfast.core.epochs.lease import clock
+from holdfast.core.epochs import Change, EpochsAwayError, Lease, Slots, change, queries
+from holdfast.core.epochs.lease import BEATS_PER_LEASE, clock
 
 LEASE_S = 0.3
 LONG_S = 20.0  # never waited for: a test that needs it to run out fails by its time-out
@@ -242,17 +242,49 @@ async def test_a_worker_never_trusts_a_database_that_was_put_back(
         assert not lease.trusts(USER, since)
 
 
-async def test_a_worker_that_was_forgotten_is_not_mistaken_for_who_it_was(
+async def test_a_worker_that_beats_is_not_forgotten_by_what_was_seen_before(
     address: Address, owner: asyncpg.Connection
 ) -> None:
-    """Whoever saw it behind before it was forgotten must not forget it again by what was seen."""
-    latest_beat = "SELECT max(beat) FROM epoch_workers"
-    async with worker(address):
-        before = await owner.fetchval(latest_beat)
-        await owner.execute("DELETE FROM epoch_workers")
-        while (after := await owner.fetchval(latest_beat)) is None:
-            await asyncio.sleep(0.005)
-        assert after > before
+    async with worker(address) as lease:
+        for somebody_else_forgets_it in (False, True):
+            (seen,) = await queries.select_epoch_workers_behind(lease.db, 1)
+            if somebody_else_forgets_it:
+                await owner.execute("DELETE FROM epoch_workers")
+            while seen in await queries.select_epoch_workers_behind(lease.db, 1):
+                await asyncio.sleep(0.005)
+            while not await workers_known(owner):
+                await asyncio.sleep(0.005)
+            await queries.delete_epoch_worker(lease.db, worker=seen.worker, beat=seen.beat)
+            assert await workers_known(owner) == 1
+
+
+async def test_a_worker_that_beats_but_cannot_read_trusts_nothing(
+    address: Address, owner: asyncpg.Connection
+) -> None:
+    async with worker(address) as lease:
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE epoch_changes")
+            await until(lambda: not lease.held)
+            for _ in range(100):  # for as long as several beats
+                assert not lease.held
+                await asyncio.sleep(0.03 * LEASE_S)
+        await lease.confirm()
+
+
+async def test_a_lease_counts_from_before_its_beat(
+    address: Address, owner: asyncpg.Connection
+) -> None:
+    """A beat that took longer than a lease is worth nothing: only the next one is."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    async with worker(address) as lease:
+        async with owner.transaction():
+            await owner.execute("LOCK TABLE epoch_workers")
+            while not await owner.fetchval(waiting + " AND datname = current_database()"):
+                await asyncio.sleep(0.005)
+            await asyncio.sleep(LEASE_S * 1.1)
+            released = clock()
+        await until(lambda: lease.held)
+        assert clock() - released >= LEASE_S / BEATS_PER_LEASE
 
 
 async def test_a_new_worker_begins_with_what_is_true_now(address: Address) -> None:

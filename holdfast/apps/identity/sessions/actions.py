@@ -39,9 +39,9 @@ async def refresh(here: Identity, token: RefreshToken) -> TokensOut:
     return await _tokens(
         here,
         rules.successor(token, here.secrets),
-        user_id=family.user_id,
+        user_id=token.user_id,
         session_id=family.session_id,
-        since=family.created_at,
+        since=family.since,
     )
 
 

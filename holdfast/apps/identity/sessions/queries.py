@@ -39,26 +39,29 @@ async def insert_session(
 class Rotated(NamedTuple):
     hash: bytes
     session_id: UUID
-    user_id: UUID
-    created_at: datetime
+    since: datetime
 
 
 UPDATE_REFRESH_TOKENS_USED = """
-WITH wanted AS (
-  SELECT unnest($1::bytea[]) AS hash,
-    unnest($2::timestamptz[]) AS expires_at,
-    unnest($3::bytea[]) AS successor
-), used AS (
+WITH used AS (
   UPDATE refresh_tokens t SET used_at = now()
-  FROM wanted w JOIN sessions s ON s.expires_at = w.expires_at AND s.ended_at IS NULL
-  WHERE t.hash = w.hash AND t.expires_at = w.expires_at AND t.session_id = s.id
+  WHERE t.hash = ANY($1::bytea[]) AND t.expires_at = ANY($2::timestamptz[])
     AND t.used_at IS NULL AND t.expires_at > now()
-  RETURNING t.hash, t.expires_at, t.session_id, w.successor, s.user_id, s.created_at
+    AND (
+      SELECT s.ended_at IS NULL FROM sessions s
+      WHERE s.id = t.session_id AND s.expires_at = t.expires_at
+    )
+  RETURNING t.hash, t.expires_at, t.session_id, (
+    SELECT s.created_at FROM sessions s
+    WHERE s.id = t.session_id AND s.expires_at = t.expires_at
+  ) AS since
 ), successors AS (
   INSERT INTO refresh_tokens (hash, expires_at, session_id)
-  SELECT successor, expires_at, session_id FROM used
+  SELECT ($3::bytea[])[array_position($1::bytea[], used.hash)],
+    used.expires_at, used.session_id
+  FROM used
 )
-SELECT hash, session_id, user_id, created_at FROM used
+SELECT hash, session_id, since FROM used
 """
 
 
@@ -70,7 +73,8 @@ async def update_refresh_tokens_used(
     successors: Sequence[bytes],
 ) -> list[Rotated]:
     """Compare and swap, for many at once: a token that is live, in a session that is open, is used up,
-    and its successor is made in the same statement.
+    and its successor is made in the same statement. There is no join that could be planned as a scan
+    of all tokens: each is looked up in the index of its own partition.
     """
     return [
         Rotated(*record)
@@ -94,14 +98,13 @@ async def select_live_refresh_token(
 
 class UsedToken(NamedTuple):
     session_id: UUID
-    user_id: UUID
-    created_at: datetime
+    since: datetime
     used_for: timedelta
     session_open: bool
 
 
 SELECT_USED_REFRESH_TOKEN = """
-SELECT t.session_id, s.user_id, s.created_at,
+SELECT t.session_id, s.created_at AS since,
   (now() - t.used_at)::interval AS used_for,
   (s.ended_at IS NULL AND s.expires_at > now())::boolean AS session_open
 FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id AND s.expires_at = t.expires_at

@@ -13,23 +13,29 @@ SELECT id FROM session;
 
 -- name: update_refresh_tokens_used :many
 -- Compare and swap, for many at once: a token that is live, in a session that is open, is used up,
--- and its successor is made in the same statement.
+-- and its successor is made in the same statement. There is no join that could be planned as a scan
+-- of all tokens: each is looked up in the index of its own partition.
 -- row: Rotated
-WITH wanted AS (
-  SELECT unnest(@hashes::bytea[]) AS hash,
-    unnest(@expiries::timestamptz[]) AS expires_at,
-    unnest(@successors::bytea[]) AS successor
-), used AS (
+-- not null: since
+WITH used AS (
   UPDATE refresh_tokens t SET used_at = now()
-  FROM wanted w JOIN sessions s ON s.expires_at = w.expires_at AND s.ended_at IS NULL
-  WHERE t.hash = w.hash AND t.expires_at = w.expires_at AND t.session_id = s.id
+  WHERE t.hash = ANY(@hashes::bytea[]) AND t.expires_at = ANY(@expiries::timestamptz[])
     AND t.used_at IS NULL AND t.expires_at > now()
-  RETURNING t.hash, t.expires_at, t.session_id, w.successor, s.user_id, s.created_at
+    AND (
+      SELECT s.ended_at IS NULL FROM sessions s
+      WHERE s.id = t.session_id AND s.expires_at = t.expires_at
+    )
+  RETURNING t.hash, t.expires_at, t.session_id, (
+    SELECT s.created_at FROM sessions s
+    WHERE s.id = t.session_id AND s.expires_at = t.expires_at
+  ) AS since
 ), successors AS (
   INSERT INTO refresh_tokens (hash, expires_at, session_id)
-  SELECT successor, expires_at, session_id FROM used
+  SELECT (@successors::bytea[])[array_position(@hashes::bytea[], used.hash)],
+    used.expires_at, used.session_id
+  FROM used
 )
-SELECT hash, session_id, user_id, created_at FROM used;
+SELECT hash, session_id, since FROM used;
 
 -- name: select_live_refresh_token :one
 -- The look-up alone, answered from the index of live tokens.
@@ -38,7 +44,7 @@ WHERE hash = @hash AND expires_at = @expires_at AND used_at IS NULL;
 
 -- name: select_used_refresh_token :one
 -- row: UsedToken
-SELECT t.session_id, s.user_id, s.created_at,
+SELECT t.session_id, s.created_at AS since,
   (now() - t.used_at)::interval AS used_for,
   (s.ended_at IS NULL AND s.expires_at > now())::boolean AS session_open
 FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id AND s.expires_at = t.expires_at

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from holdfast.apps.identity.options import Options
+from holdfast.apps.identity.sessions.queries import UPDATE_REFRESH_TOKENS_USED
 from holdfast.apps.identity.tests.api import PASSWORD, Api
 
 LIVE = "SELECT count(*) FROM refresh_tokens WHERE used_at IS NULL"
@@ -117,3 +118,28 @@ async def test_refresh_looks_its_token_up_in_one_small_index(
     lines = [line for (line,) in plan]
     assert "Index Only Scan" in lines[0], lines
     assert sum("Scan" in line for line in lines) == 1, lines
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+async def test_refresh_scans_no_table_however_little_is_known_of_it(
+    api: Api, db: asyncpg.Connection, mode: str
+) -> None:
+    await api.sign_up()
+    await db.execute(
+        """INSERT INTO refresh_tokens (hash, expires_at, session_id)
+           SELECT sha256(n::text::bytea), expires_at, session_id
+           FROM refresh_tokens, generate_series(1, 5000) n"""
+    )
+    await db.execute(f"SET plan_cache_mode = {mode}")
+    tokens = await db.fetch("SELECT hash, expires_at FROM refresh_tokens LIMIT 32")
+    hashes = [token["hash"] for token in tokens]
+    expiries = [token["expires_at"] for token in tokens]
+    plan = [
+        line
+        for (line,) in await db.fetch(
+            f"EXPLAIN (ANALYZE) {UPDATE_REFRESH_TOKENS_USED}", hashes, expiries, hashes
+        )
+    ]
+    executed = [line for line in plan if "Scan" in line and "never executed" not in line]
+    assert any("Index Scan using refresh_tokens" in line for line in executed), plan
+    assert not any("Seq Scan" in line for line in executed), plan
