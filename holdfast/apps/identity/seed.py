@@ -7,6 +7,7 @@ from holdfast.apps.identity.accounts.queries import (
     insert_user,
     insert_user_role,
 )
+from holdfast.apps.identity.login.queries import select_credentials
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
 from holdfast.core.settings import Settings, SettingsError
@@ -32,12 +33,19 @@ async def seed(settings: Settings) -> tuple[DemoAccount, ...]:
     if settings.profile == "production":
         raise DemoRefusedError("The production profile refuses demo accounts.")
     async with Identity.open(settings, Options()) as here:
+        known = await select_credentials(here.db, [account.email for account in DEMO_ACCOUNTS])
+        there = {row.email for row in known}
         for account in DEMO_ACCOUNTS:
-            hashed = await here.passwords.hash(account.password)
-            async with here.db.transaction() as db:
-                user_id = await insert_user(db, email=account.email, name=None)
-                if user_id is not None:
-                    await insert_credentials(db, user_id=user_id, password_hash=hashed)
-                    for role in {"user", account.role}:
-                        await insert_user_role(db, user_id=user_id, role=role)
+            if account.email not in there:
+                await _make(here, account)
     return DEMO_ACCOUNTS
+
+
+async def _make(here: Identity, account: DemoAccount) -> None:
+    password_hash = await here.passwords.hash(account.password)
+    async with here.db.transaction() as db:
+        user_id = await insert_user(db, email=account.email, name=None)
+        if user_id is not None:
+            await insert_credentials(db, user_id=user_id, password_hash=password_hash)
+            for role in {"user", account.role}:
+                await insert_user_role(db, user_id=user_id, role=role)

@@ -1,6 +1,7 @@
 """What several of the core's tests stand on: an app's view of a database, and its owner's."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import asyncpg
 import pytest
@@ -35,6 +36,26 @@ async def owner(address: Address) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(address.url, server_settings=settings)
     yield connection
     await connection.close()
+
+
+LockWaiters = Callable[[int], Awaitable[list[int]]]
+
+
+@pytest.fixture
+def lock_waiters(owner: asyncpg.Connection) -> LockWaiters:
+    """Returns the backends that wait for locks, once there are as many as one asks for."""
+
+    async def look(number: int) -> list[int]:
+        while True:
+            found = await owner.fetch(
+                "SELECT pid FROM pg_locks WHERE NOT granted AND database ="
+                " (SELECT oid FROM pg_database WHERE datname = current_database())"
+            )
+            if len(found) >= number:
+                return [row["pid"] for row in found]
+            await asyncio.sleep(0.005)
+
+    return look
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 from holdfast.core.db import Address, Database
 from holdfast.core.epochs import Change, EpochsAwayError, Lease, Slots, change, queries
 from holdfast.core.epochs.lease import BEATS_PER_LEASE, clock
+from holdfast.core.tests.conftest import LockWaiters
 
 LEASE_S = 0.3
 LONG_S = 20.0  # never waited for: a test that needs it to run out fails by its time-out
@@ -272,15 +273,13 @@ async def test_a_worker_that_beats_but_cannot_read_trusts_nothing(
 
 
 async def test_a_lease_counts_from_before_its_beat(
-    address: Address, owner: asyncpg.Connection
+    address: Address, owner: asyncpg.Connection, lock_waiters: LockWaiters
 ) -> None:
     """A beat that took longer than a lease is worth nothing: only the next one is."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     async with worker(address) as lease:
         async with owner.transaction():
             await owner.execute("LOCK TABLE epoch_workers")
-            while not await owner.fetchval(waiting + " AND datname = current_database()"):
-                await asyncio.sleep(0.005)
+            await lock_waiters(1)
             await asyncio.sleep(LEASE_S * 1.1)
             released = clock()
         await until(lambda: lease.held)

@@ -7,6 +7,7 @@ import pytest
 
 from holdfast.core.db import Database
 from holdfast.core.partitions import keep_partitions
+from holdfast.core.tests.conftest import LockWaiters
 
 BOUNDS = """
 SELECT relname AS name, bounds[1]::timestamptz AS begins, bounds[2]::timestamptz AS ends
@@ -109,14 +110,11 @@ async def test_a_name_in_the_callers_path_does_not_lead_the_owner_astray(db: Dat
 
 
 async def test_several_who_keep_partitions_at_once_do_it_once(
-    db: Database, owner: asyncpg.Connection
+    db: Database, owner: asyncpg.Connection, lock_waiters: LockWaiters
 ) -> None:
     await plan(owner, ahead=2, keep="7 days")
-    waiting = """SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     async with owner.transaction():
         await owner.execute("LOCK TABLE things")
         keeping = [asyncio.create_task(keep_partitions(db)) for _ in range(3)]
-        while await owner.fetchval(waiting) < len(keeping):
-            await asyncio.sleep(0.005)
+        await lock_waiters(3)
     assert sorted(await asyncio.gather(*keeping)) == [0, 0, 3]
