@@ -21,7 +21,7 @@ test: check ## every check, then every test, against real servers
 check: $(VENV)/ready ## style, types, import walls, SQL against the migrated schema, repository rules
 	@$(RUN) ruff check . && $(RUN) ruff format --check .
 	@$(RUN) mypy
-	@$(RUN) pytest checks -q
+	@$(RUN) pytest checks
 
 sql: $(VENV)/ready ## generate each queries.py from its queries.sql
 	@$(RUN) checks.sqlc generate
