@@ -9,7 +9,7 @@ our SQL stay what they are. It builds no SQL: statements are written in `queries
 from __future__ import annotations  # asyncpg's classes are generic to the checker only
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -94,7 +94,7 @@ class Database:
             if address.replica_url is None:
                 yield cls(address, primary, None)
                 return
-            async with _pool(address, address.replica_url, least, most) as replica:
+            async with _pool(address, address.replica_url, 0, most) as replica:
                 yield cls(address, primary, replica)
 
     @asynccontextmanager
@@ -109,14 +109,20 @@ class Database:
 
     @asynccontextmanager
     async def reader(self, *, after: str | None = None) -> AsyncIterator[Any]:
-        """A connection to read from: the replica, once it has replayed `after` (see `position`)."""
-        if self._replica is not None:
-            async with self._borrow(self._replica) as connection:
-                if after is None or await connection.fetchval(REPLAYED, after):
-                    yield connection
-                    return
-        async with self.connection() as connection:
-            yield connection
+        """A connection to read from: the replica, once it has replayed `after` (see `position`).
+
+        A replica that is behind or away is no reason to answer nothing: then it is the primary.
+        """
+        async with AsyncExitStack() as borrowed:
+            replica = await self._replica_at(after, borrowed) if self._replica else None
+            yield replica or await borrowed.enter_async_context(self.connection())
+
+    async def _replica_at(self, after: str | None, borrowed: AsyncExitStack) -> Any | None:
+        with suppress(BusyError, *AWAY):
+            replica = await borrowed.enter_async_context(self._borrow(self._replica))
+            if after is None or await replica.fetchval(REPLAYED, after):
+                return replica
+        return None
 
     async def position(self) -> str:
         """Where the log stands now: what a reader gives as `after` to see its own writes."""

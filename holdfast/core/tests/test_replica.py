@@ -1,5 +1,6 @@
 """Reads from a replica: a real one, streaming from a primary of its own."""
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,12 @@ async def test_a_reader_goes_to_the_replica_unless_its_own_writes_are_not_there_
         async with db.reader(after=written) as reader:
             assert not await reader.fetchval(IS_REPLICA)
             assert await reader.fetchval("SELECT text FROM notes") == "mine"
+        replica.kill()
+        await asyncio.sleep(0.1)  # the loop hears that the connections are gone
+        async with db.reader() as reader:
+            assert not await reader.fetchval(IS_REPLICA)
         assert db.in_use == 0
         await db.execute("DROP TABLE notes")
-    await control.close()
+    control.terminate()
+    async with Database.open(address, least=1, most=2) as db, db.reader() as reader:
+        assert not await reader.fetchval(IS_REPLICA)
