@@ -14,10 +14,10 @@ from uuid import UUID
 from holdfast.apps.identity.accounts.queries import (
     insert_credentials,
     insert_user,
-    insert_user_role,
 )
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
+from holdfast.apps.identity.roles.queries import insert_user_role
 from holdfast.apps.identity.sessions.actions import begin_session
 from holdfast.core.settings import Settings
 from lab.servers import execute

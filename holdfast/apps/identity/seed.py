@@ -5,11 +5,11 @@ from typing import NamedTuple
 from holdfast.apps.identity.accounts.queries import (
     insert_credentials,
     insert_user,
-    insert_user_role,
 )
 from holdfast.apps.identity.login.queries import select_credentials
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
+from holdfast.apps.identity.roles.queries import insert_user_role
 from holdfast.core.settings import Settings, SettingsError
 
 

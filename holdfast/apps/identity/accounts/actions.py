@@ -5,6 +5,7 @@ from uuid import UUID
 from holdfast.apps.identity.access.schemas import user_subject
 from holdfast.apps.identity.accounts import queries
 from holdfast.apps.identity.resources import Identity
+from holdfast.apps.identity.roles.queries import insert_user_role
 from holdfast.apps.identity.sessions.actions import end_user_sessions
 from holdfast.core import epochs
 from holdfast.core.errors import ConflictError, ForbiddenError
@@ -25,7 +26,7 @@ async def register(here: Identity, *, email: str, password: str, name: str | Non
             await emit(db, "user.register_repeated", {"email": email})
             return
         await queries.insert_credentials(db, user_id=user_id, password_hash=password_hash)
-        await queries.insert_user_role(db, user_id=user_id, role=EVERYONE)
+        await insert_user_role(db, user_id=user_id, role=EVERYONE)
         await emit(db, "user.registered", {"user_id": user_id, "email": email})
 
 

@@ -28,15 +28,6 @@ async def insert_credentials(db: Executor, *, user_id: UUID, password_hash: str)
     await db.execute(INSERT_CREDENTIALS, user_id, password_hash)
 
 
-INSERT_USER_ROLE = """
-INSERT INTO user_roles (user_id, role) VALUES ($1, $2) ON CONFLICT DO NOTHING
-"""
-
-
-async def insert_user_role(db: Executor, *, user_id: UUID, role: str) -> None:
-    await db.execute(INSERT_USER_ROLE, user_id, role)
-
-
 UPDATE_USER_NAME = """
 UPDATE users SET name = $1 WHERE id = $2
 """

@@ -7,9 +7,6 @@ RETURNING id;
 -- name: insert_credentials :exec
 INSERT INTO credentials (user_id, password_hash) VALUES (@user_id, @password_hash);
 
--- name: insert_user_role :exec
-INSERT INTO user_roles (user_id, role) VALUES (@user_id, @role) ON CONFLICT DO NOTHING;
-
 -- name: update_user_name :exec
 UPDATE users SET name = sqlc.narg(name) WHERE id = @user_id;
 
