@@ -23,7 +23,6 @@ from joserfc.jwk import Key
 from holdfast.core.errors import UnauthenticatedError
 
 LONGEST = 4096
-ALGORITHMS = ("Ed25519", "RS256")
 LEEWAY_S = 5
 
 

@@ -1,6 +1,6 @@
 """A running identity for each test: its own database, an empty Redis, a real server."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -69,6 +69,3 @@ async def make_admin(api: Api, db: asyncpg.Connection) -> Account:
         "INSERT INTO user_roles SELECT id, 'admin' FROM users WHERE email = $1", account.email
     )
     return await api.sign_in(account.email)
-
-
-GiveRole = Callable[[str, str], Awaitable[None]]
