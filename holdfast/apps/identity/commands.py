@@ -42,7 +42,7 @@ def rotate_keys(*, now: bool) -> None:
     click.echo(f"{kid} signs {'now' if now else 'in five minutes'}; every worker knows it.")
 
 
-@group.command()
+@group.command(context_settings={"ignore_unknown_options": True})  # a key's id may begin with "-"
 @click.argument("kid")
 def withdraw_key(kid: str) -> None:
     """Refuse at once, everywhere, all access tokens that the key KID has signed.
