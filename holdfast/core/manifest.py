@@ -5,7 +5,7 @@ This module reads those files and nothing else: it never imports an app by itsel
 """
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +16,22 @@ CORE_MIGRATIONS = PACKAGE / "core" / "migrations"
 
 
 @dataclass(frozen=True)
+class Page:
+    """A page that people may want to open first."""
+
+    path: str
+    title: Mapping[str, str]  # by language
+    profile: str | None = None  # only there
+
+
+@dataclass(frozen=True)
 class App:
     name: str
     title: str
     summary: str
     port: int
     folder: Path
+    pages: Sequence[Page] = ()
 
     @property
     def schema(self) -> str:
@@ -35,6 +45,9 @@ class App:
     @property
     def contract(self) -> Path:
         return PACKAGE.parent / "contracts" / f"{self.name}.v1.yaml"
+
+    def pages_in(self, profile: str) -> list[Page]:
+        return [page for page in self.pages if page.profile in {None, profile}]
 
     def module(self, name: str) -> ModuleType:
         return import_module(f"holdfast.apps.{self.name}.{name}")
@@ -62,4 +75,5 @@ def find(name: str) -> App:
 
 def _read(path: Path) -> App:
     told = tomllib.loads(path.read_text(encoding="utf-8"))
-    return App(name=path.parent.name, folder=path.parent, **told)
+    pages = [Page(**page) for page in told.pop("pages", ())]
+    return App(name=path.parent.name, folder=path.parent, pages=pages, **told)

@@ -58,14 +58,14 @@ def _sentences(error: ValidationError, names: dict[str, str], environ: Mapping[s
         name = names.get(field, field)
         if problem["type"] == "missing":
             return f"{name} is not set. {HELP.get(name, '')}".strip()
-        if name not in environ or name in SECRET_VARIABLES:
+        if name not in environ or name.endswith(MAY_END_A_SECRET):
             return f"{name}: {text}"
         return f"{name}={environ[name]}: {text}"
 
     return "\n".join(sentence(problem) for problem in error.errors())
 
 
-SECRET_VARIABLES = {"HOLDFAST_SECRET", "DATABASE_URL", "REDIS_URL", "DATABASE_REPLICA_URL"}
+MAY_END_A_SECRET = ("_SECRET", "_KEY", "_URL")  # an address may hold a password
 HELP = {
     "DATABASE_URL": "Say where PostgreSQL is: postgresql://user:password@host:5432/database",
     "REDIS_URL": "Say where Redis or Valkey is: redis://:password@host:6379/0",
@@ -81,7 +81,7 @@ class Settings(Environment):
     replica_url: str | None = Field(None, alias="DATABASE_REPLICA_URL", pattern="^postgres(ql)?://")
     redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
     secret: str = Field(min_length=32)
-    origin: str = Field("http://127.0.0.1:8000", pattern="^https?://[^/]+$")
+    origin: str = Field("http://localhost:8000", pattern="^https?://[^/]+$")
     limits: Literal["on", "off"] = "on"
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_comma_separated)

@@ -42,6 +42,8 @@ class Claims(msgspec.Struct, frozen=True):
     iat: int
     exp: int
     auth_time: int
+    scope: str = ""
+    amr: tuple[str, ...] = ()
 
 
 class VerificationKey(msgspec.Struct, frozen=True):

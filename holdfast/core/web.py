@@ -8,7 +8,15 @@ documents are the files in `contracts/`; nothing is derived from the code.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +26,10 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.core.errors import (
@@ -73,10 +82,10 @@ def build(settings: Settings, *services: Service) -> ASGIApp:
     )
     for error in (ProblemError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, partial(_answer_problem, hot))
-    app.include_router(_health(services))
-    for service in services:
-        for router in service.routers:
-            app.include_router(router)
+    routers = [_health(services), *(router for service in services for router in service.routers)]
+    app.router.routes.append(Exact(routers))
+    for router in routers:
+        app.include_router(router)
     return Frame(app, hot)
 
 
@@ -106,6 +115,29 @@ class Frame:
             raise  # to whoever serves us: it is logged there, as the framework's faults are
 
 
+class Exact(BaseRoute):
+    """All routes without a parameter in their path, found by one look-up however many there are.
+
+    The framework asks one route after the other, about a microsecond each.
+    """
+
+    def __init__(self, routers: Iterable[APIRouter]) -> None:
+        self._routes = {
+            (method, route.path): route
+            for router in routers
+            for route in router.routes
+            if isinstance(route, APIRoute) and "{" not in route.path
+            for method in route.methods or ()
+        }
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        route = self._routes.get((scope.get("method", ""), scope["path"]))
+        return route.matches(scope) if route else (Match.NONE, {})
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await scope["route"].handle(scope, receive, send)
+
+
 def problem_response(error: ProblemError) -> Response:
     return Response(
         msgspec.json.encode(error.problem),
@@ -116,7 +148,7 @@ def problem_response(error: ProblemError) -> Response:
 
 
 async def _answer_problem(hot: Hot, request: Request, error: Exception) -> Response:
-    problem = _problem(error)
+    problem = problem_of(error)
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         problem.headers["Allow"] = ", ".join(_methods(hot, request))
     return problem_response(problem)
@@ -132,7 +164,8 @@ def _methods(hot: Hot, request: Request) -> Iterator[str]:
             yield method
 
 
-def _problem(error: Exception) -> ProblemError:
+def problem_of(error: Exception) -> ProblemError:
+    """What is answered for an exception that reached the frame."""
     match error:
         case ProblemError():
             return error

@@ -58,12 +58,17 @@ async def update_events_waiting_again(db: Executor) -> int:
     return int(status.rpartition(" ")[2])
 
 
+class Waiting(NamedTuple):
+    events: int
+    oldest_s: float
+
+
 SELECT_EVENTS_WAITING = """
-SELECT count(*) AS waiting FROM outbox WHERE relayed_at IS NULL
+SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
+FROM outbox WHERE relayed_at IS NULL
 """
 
 
-async def select_events_waiting(db: Executor) -> int:
+async def select_events_waiting(db: Executor) -> Waiting:
     [record] = await db.fetch(SELECT_EVENTS_WAITING)
-    value: int = record[0]
-    return value
+    return Waiting(*record)

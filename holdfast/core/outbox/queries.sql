@@ -19,5 +19,8 @@ WHERE id = ANY(@ids::uuid[]) AND created_at >= @oldest;
 UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL;
 
 -- name: select_events_waiting :one
+-- row: Waiting
 -- exactly one row
-SELECT count(*) AS waiting FROM outbox WHERE relayed_at IS NULL;
+-- not null: oldest_s
+SELECT count(*) AS events, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_s
+FROM outbox WHERE relayed_at IS NULL;

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from redis.asyncio import Redis
@@ -11,12 +12,18 @@ from holdfast.core.db import Database
 from holdfast.core.errors import BusyError
 from holdfast.core.outbox import queries
 from holdfast.core.redis import is_cancelled
+from holdfast.core.telemetry.metrics import PROCESS
 
 BATCH = 500
 STREAM_LENGTH = 1_000_000
 IDLE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 log = logging.getLogger(__name__)
+relayed_at = PROCESS.gauge(
+    "holdfast_outbox_relayed_timestamp_seconds",
+    "When the relay last came to its end, also with nothing to send; Unix time.",
+    "app",
+)
 
 
 def stream_name(db: Database) -> str:
@@ -28,6 +35,7 @@ async def relay_for_ever(db: Database, redis: Redis) -> None:
     while not is_cancelled():
         try:
             relayed = await relay(db, redis)
+            relayed_at.of(db.address.schema).set(time.time())
             pause = 0 if relayed == BATCH else IDLE_S
         except (RedisError, OSError, BusyError) as error:
             pause = min(LONGEST_PAUSE_S, max(pause, IDLE_S) * 2)

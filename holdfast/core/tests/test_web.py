@@ -46,6 +46,14 @@ def routes() -> APIRouter:
     async def place_order(order: Order) -> dict[str, int]:
         return {"pieces": order.pieces}
 
+    @router.get("/orders/{order_id}")
+    async def show_order(order_id: str) -> dict[str, str]:
+        return {"id": order_id}
+
+    @router.get("/orders/all")
+    async def list_orders() -> list[str]:
+        return ["one", "two"]
+
     @router.get("/sold-out")
     async def show_sold_out() -> None:
         raise SoldOutError(left=0)
@@ -114,6 +122,14 @@ async def test_an_error_is_answered_with_its_name_its_sentence_and_what_it_adds(
         "detail": "All are sold.",
         "left": 0,
     }
+
+
+async def test_a_path_without_parameters_is_found_before_one_that_has_some(
+    http: aiohttp.ClientSession,
+) -> None:
+    for path, expected in (("/orders/all", ["one", "two"]), ("/orders/7", {"id": "7"})):
+        async with http.get(path) as answer:
+            assert await answer.json() == expected
 
 
 async def test_a_busy_service_says_in_whole_seconds_when_to_come_again(

@@ -1,7 +1,8 @@
 """What a reader sees of a contract: operations in groups, their fields, answers and a curl line.
 
 The contract is the single source; nothing is looked up in code. Only the part of OpenAPI that our
-contracts use is understood: local references, JSON bodies, one bearer scheme.
+contracts use is understood: local references, one kind of body for each operation (JSON or a form),
+bearer tokens, passwords and keys in a header.
 """
 
 import json
@@ -17,6 +18,7 @@ Node = dict[str, Any]
 METHODS = ("get", "post", "put", "patch", "delete")
 FIRST_ERROR = 400
 LONGEST_LINE = 50
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,17 @@ class Contract:
     @cached_property
     def problems(self) -> list[Answer]:
         """Every kind of refusal, described once for all operations."""
-        named = self.told["components"]["responses"].values()
-        refusals = [self._answer(_status_of(node), node) for node in named]
-        return sorted(refusals, key=lambda answer: answer.status)
+        statuses = {
+            answer["$ref"]: int(status)
+            for item in self.told["paths"].values()
+            for method in METHODS
+            for status, answer in item.get(method, {}).get("responses", {}).items()
+            if "$ref" in answer
+        }
+        refusals = [
+            self._answer(status, self._resolve({"$ref": name})) for name, status in statuses.items()
+        ]
+        return sorted(refusals, key=lambda answer: (answer.status, answer.description))
 
     @cached_property
     def problem_fields(self) -> list[Field]:
@@ -59,9 +69,9 @@ class Contract:
                     yield node["tags"][0], self._operation(method, path, node, shared)
 
     def _operation(self, method: str, path: str, node: Node, shared: list[Node]) -> Operation:
-        body = self._json_schema(node.get("requestBody", {}))
+        kind, body = self._body(node.get("requestBody", {}))
         parameters = [self._resolve(one) for one in shared + node.get("parameters", [])]
-        secured = bool(node.get("security", self.told.get("security")))
+        credentials = self._credentials(node)
         answers = [
             self._answer(int(status), self._resolve(answer))
             for status, answer in node["responses"].items()
@@ -73,13 +83,16 @@ class Contract:
             summary=node["summary"],
             description=node.get("description", ""),
             permission=node.get("x-permission"),
-            secured=secured,
+            secured=credentials is not None,
             parameters=[self._parameter(one) for one in parameters],
             body=list(self._fields(body)) if body else [],
             successes=[answer for answer in answers if answer.status < FIRST_ERROR],
             refusals=[answer for answer in answers if answer.status >= FIRST_ERROR],
             curl=curl(
-                method.upper(), path, parameters, secured=secured, body=self._body_example(body)
+                method.upper(),
+                path,
+                parameters,
+                [*([credentials] if credentials else []), *self._body_words(kind, body)],
             ),
         )
 
@@ -95,7 +108,7 @@ class Contract:
         )
 
     def _answer(self, status: int, node: Node) -> Answer:
-        schema = self._json_schema(node)
+        _, schema = self._body(node)
         media: Node = next(iter(node.get("content", {}).values()), {})
         example = media.get("example") or (self.example(schema) if schema else None)
         return Answer(
@@ -147,14 +160,35 @@ class Contract:
             return [self.example(schema["items"])]
         return schema.get("default", schema.get("enum", ["…"])[0])
 
-    def _body_example(self, body: Node | None) -> str | None:
-        return None if body is None else compact(self.example(body))
+    def _credentials(self, node: Node) -> str | None:
+        """How curl proves who asks; nothing where anybody may."""
+        wanted = next(iter(node.get("security", self.told.get("security", []))), None)
+        if not wanted:
+            return None
+        scheme = self.told["components"]["securitySchemes"][next(iter(wanted))]
+        match scheme:
+            case {"scheme": "bearer"}:
+                return '-H "Authorization: Bearer $TOKEN"'
+            case {"scheme": "basic"}:
+                return '-u "$CLIENT_ID:$CLIENT_SECRET"'
+        return f'-H "{scheme["name"]}: $KEY"'
 
-    def _json_schema(self, node: Node) -> Node | None:
-        for media in node.get("content", {}).values():
-            schema: Node = media["schema"]
-            return schema
-        return None
+    def _body_words(self, kind: str, schema: Node | None) -> list[str]:
+        """What curl is told to send."""
+        if schema is None:
+            return []
+        example = self.example(schema)
+        if kind == FORM:
+            return [
+                f"--data-urlencode {shlex.quote(f'{name}={value}')}"
+                for name, value in example.items()
+            ]
+        return [f"-H 'Content-Type: {kind}'", f"-d {shlex.quote(compact(example))}"]
+
+    def _body(self, node: Node) -> tuple[str, Node | None]:
+        for kind, media in node.get("content", {}).items():
+            return kind, media["schema"]
+        return "", None
 
     def _resolve(self, node: Node) -> Node:
         """Follow references; what stands beside a reference wins over what it points to."""
@@ -200,19 +234,13 @@ def _between(low: int | None, high: int | None) -> str:
     return f"at least {low:,}" if low else ""
 
 
-def curl(method: str, path: str, parameters: list[Node], *, secured: bool, body: str | None) -> str:
+def curl(method: str, path: str, parameters: list[Node], words: list[str]) -> str:
     """A line to paste; `$URL` and `$TOKEN` are set once, at the head of the page."""
     for parameter in parameters:
         if parameter["in"] == "path":
             path = path.replace(f"{{{parameter['name']}}}", str(parameter["example"]))
     verb = "" if method == "GET" else f" -X {method}"
-    lines = [f"curl -s{verb} $URL{path}"]
-    if secured:
-        lines.append('-H "Authorization: Bearer $TOKEN"')
-    if body is not None:
-        lines.append("-H 'Content-Type: application/json'")
-        lines.append(f"-d {shlex.quote(body)}")
-    return " \\\n  ".join(lines)
+    return " \\\n  ".join([f"curl -s{verb} $URL{path}", *words])
 
 
 def compact(value: Any) -> str:
@@ -222,12 +250,6 @@ def compact(value: Any) -> str:
 
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _status_of(response: Node) -> int:
-    """A shared refusal names its status in its example, as RFC 9457 wants it."""
-    status: int = response["content"]["application/problem+json"]["example"]["status"]
-    return status
 
 
 def _shown(schema: Node, name: str) -> bool:

@@ -73,6 +73,7 @@ SMALL: dict[str, Any] = {
         }
     },
     "components": {
+        "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         "schemas": {
             "Thing": {
                 "required": ["parts"],
@@ -84,7 +85,7 @@ SMALL: dict[str, Any] = {
                 "type": "object",
                 "properties": {"word": {"type": "string", "maxLength": 9, "examples": ["it's"]}},
             },
-        }
+        },
     },
 }
 
@@ -112,3 +113,30 @@ def test_answers_are_parted_into_successes_and_refusals() -> None:
     (operation,) = Contract(SMALL).groups[0].operations
     assert [answer.status for answer in operation.successes] == [204]
     assert [answer.status for answer in operation.refusals] == [404]
+
+
+def test_the_curl_line_of_a_form_that_a_client_sends() -> None:
+    form = {
+        "operationId": "ask",
+        "tags": ["Things"],
+        "summary": "Ask",
+        "security": [{"client": []}],
+        "requestBody": {
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {
+                        "required": ["word"],
+                        "properties": {"word": {"type": "string", "examples": ["two words"]}},
+                    }
+                }
+            }
+        },
+        "responses": {"200": {"description": "Told."}},
+    }
+    schemes = {"client": {"type": "http", "scheme": "basic"}}
+    told = {**SMALL, "paths": {"/ask": {"post": form}}, "components": {"securitySchemes": schemes}}
+    (operation,) = Contract(told).groups[0].operations
+    assert operation.curl == (
+        'curl -s -X POST $URL/ask \\\n  -u "$CLIENT_ID:$CLIENT_SECRET" \\\n'
+        "  --data-urlencode 'word=two words'"
+    )
