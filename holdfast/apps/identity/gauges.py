@@ -1,9 +1,25 @@
-"""What identity shows of itself while it runs, besides its requests."""
+"""What identity shows of itself while it runs, besides its requests.
 
+A worker shows its own state whenever it is asked. What waits in the database is counted by the
+background jobs now and then, so that no scrape costs a statement.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import get_args
+
+from holdfast.apps.identity.history.schemas import Outcome
+from holdfast.apps.identity.mail import queries as mail
 from holdfast.apps.identity.resources import Identity
+from holdfast.core.db import Database
+from holdfast.core.errors import BusyError
+from holdfast.core.outbox import queries as outbox
 from holdfast.core.telemetry.metrics import PROCESS, Registry
 
 APP = "identity"
+COUNTED_EVERY_S = 5
+
+attempts = PROCESS.counter("holdfast_logins_total", "Attempts to sign in.", "outcome")
 
 
 def show(here: Identity, registry: Registry = PROCESS) -> None:
@@ -25,3 +41,27 @@ def show(here: Identity, registry: Registry = PROCESS) -> None:
     lease.of(APP).watch(lambda: float(here.lease.held))
     noted = registry.gauge("holdfast_epochs_noted", "The last change that was noted.", "app")
     noted.of(APP).watch(lambda: here.lease.slots.noted)
+    for outcome in get_args(Outcome):
+        attempts.of(outcome)  # from zero, or the first of its kind would be no increase
+
+
+async def show_waiting_for_ever(db: Database, registry: Registry = PROCESS) -> None:
+    """What waits for the background jobs. While the database is away the last count stays."""
+    events = registry.gauge("holdfast_outbox_events_waiting", "Events not yet relayed.", "app")
+    oldest = registry.gauge(
+        "holdfast_outbox_oldest_waiting_seconds", "How long the oldest of them has waited.", "app"
+    )
+    mails = registry.gauge("holdfast_mails", "Mails not sent, by state.", "app", "state")
+    latest = registry.gauge(
+        "holdfast_mails_oldest_waiting_seconds", "How long the oldest mail has waited.", "app"
+    )
+    while True:
+        with suppress(BusyError):
+            waiting = await outbox.select_events_waiting(db)
+            events.of(APP).set(waiting.events)
+            oldest.of(APP).set(waiting.oldest_s)
+            unsent = await mail.select_mails_unsent(db)
+            mails.of(APP, "waiting").set(unsent.waiting)
+            mails.of(APP, "given_up").set(unsent.given_up)
+            latest.of(APP).set(unsent.oldest_s)
+        await asyncio.sleep(COUNTED_EVERY_S)

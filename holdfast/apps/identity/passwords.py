@@ -1,8 +1,11 @@
 """Passwords: Argon2id for new ones, bcrypt accepted until its owner signs in again.
 
 Hashing runs in a bounded pool of threads (see `core.shed`), never on the event loop. A password
-that is checked for an account that does not exist costs the same as one that does.
+that is checked for an account that does not exist costs the same as one that does. One text has one
+spelling in Unicode's normal form C: two keyboards may send the same letters differently.
 """
+
+from unicodedata import normalize
 
 import bcrypt
 from argon2 import PasswordHasher
@@ -10,9 +13,14 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from holdfast.core.shed import Shed
 
-SHORTEST = 8
+SHORTEST = 15
 LONGEST_BYTES = 1024
 BCRYPT_READS_BYTES = 72  # it has always ignored the rest, and so must whoever takes its hashes over
+
+
+def normalised(password: str) -> str:
+    """As it is hashed, and as its characters are counted (NIST SP 800-63B-4)."""
+    return normalize("NFC", password)
 
 
 class Passwords:
@@ -22,7 +30,7 @@ class Passwords:
         self._nobodys = self._argon2.hash("the password of no account")
 
     async def hash(self, password: str) -> str:
-        return await self._pool.run(self._argon2.hash, password)
+        return await self._pool.run(self._argon2.hash, normalised(password))
 
     async def matches(self, stored: str | None, password: str) -> bool:
         """Whether it is the password; `None` stands for an account that does not exist."""
@@ -35,8 +43,13 @@ class Passwords:
     def _verify(self, stored: str, password: str) -> bool:
         if _is_bcrypt(stored):
             return bcrypt.checkpw(password.encode()[:BCRYPT_READS_BYTES], stored.encode())
+        # Earlier hashes were made of the text as it came.
+        spellings = dict.fromkeys((normalised(password), password))
+        return any(self._is_hash_of(stored, spelling) for spelling in spellings)
+
+    def _is_hash_of(self, stored: str, text: str) -> bool:
         try:
-            return self._argon2.verify(stored, password)
+            return self._argon2.verify(stored, text)
         except (VerificationError, InvalidHashError):
             return False
 

@@ -44,7 +44,7 @@ async def seed(settings: Settings) -> tuple[DemoAccount, ...]:
 async def _make(here: Identity, account: DemoAccount) -> None:
     password_hash = await here.passwords.hash(account.password)
     async with here.db.transaction() as db:
-        user_id = await insert_user(db, email=account.email, name=None)
+        user_id = await insert_user(db, email=account.email, name=None, verified=True)
         if user_id is not None:
             await insert_credentials(db, user_id=user_id, password_hash=password_hash)
             for role in {"user", account.role}:

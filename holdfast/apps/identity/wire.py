@@ -36,10 +36,13 @@ def _bounded_password(password: str) -> str:
     return password
 
 
+# No character by which a mail program would read another address into it, or several.
+ADDRESS = r'[^@\s\p{Cc}<>()\[\]\\,;:"]'
+ADDRESS_END = r'[^@\s\p{Cc}<>()\[\]\\,;:".]'
 Email = Annotated[
     Text,
     AfterValidator(_normalised),
-    Field(max_length=254, pattern=r"^[^@\s\p{Cc}]{1,64}@[^@\s\p{Cc}]+\.[^@.\s\p{Cc}]+$"),
+    Field(max_length=254, pattern=rf"^{ADDRESS}{{1,64}}@{ADDRESS}+\.{ADDRESS_END}+$"),
 ]
 PasswordText = Annotated[Text, AfterValidator(_bounded_password), Field(min_length=1)]
 

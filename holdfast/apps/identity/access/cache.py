@@ -27,7 +27,7 @@ def grants_cache(db: Database, redis: Redis, lease: Lease) -> Cache[UUID, Grants
         return [found.get(session) or ended(session) for session in sessions]
 
     return Cache(
-        f"identity:{lease.lineage}:grants",
+        f"identity:{lease.lineage}:grants:2",
         Merge(select, name="select_grants"),
         type=Grants,
         redis=redis,

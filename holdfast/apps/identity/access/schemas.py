@@ -1,5 +1,6 @@
 """What a session may do, as every worker remembers it."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,10 @@ class Grants(msgspec.Struct, frozen=True):
     open: bool
     slots: tuple[int, ...]
     user_id: UUID | None = None
+    email: str | None = None  # a service account has none
+    email_verified: bool = False
+    language: str = "en"
+    authenticated_at: datetime | None = None  # a personal token's holder has proved nothing
     roles: frozenset[str] = frozenset()
     permissions: frozenset[str] = frozenset()
     profile: bytes = b""  # the answer of GET /users/me, ready to send
@@ -35,7 +40,9 @@ def grants_of(row: Any) -> Grants:
     profile = {
         "id": row.user_id,
         "email": row.email,
+        "email_verified": row.email_verified,
         "name": row.name,
+        "language": row.language,
         "roles": row.roles,
         "permissions": row.permissions,
         "created_at": row.created_at,
@@ -49,6 +56,10 @@ def grants_of(row: Any) -> Grants:
         open=True,
         slots=Slots.of(*subjects),
         user_id=row.user_id,
+        email=row.email,
+        email_verified=row.email_verified,
+        language=row.language,
+        authenticated_at=row.authenticated_at,
         roles=frozenset(row.roles),
         permissions=frozenset(row.permissions),
         profile=msgspec.json.encode({"data": profile}),

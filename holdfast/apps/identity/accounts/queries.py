@@ -1,21 +1,23 @@
 """Generated from queries.sql by `make sql`; edit that file instead."""
 
-from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from holdfast.core.db import Executor
 
 INSERT_USER = """
-INSERT INTO users (email, name) VALUES ($1, $2)
+INSERT INTO users (email, name, email_verified_at)
+VALUES ($1, $2, CASE WHEN $3::boolean THEN now() END)
 ON CONFLICT (email) DO NOTHING
 RETURNING id
 """
 
 
-async def insert_user(db: Executor, *, email: str, name: str | None) -> UUID | None:
+async def insert_user(
+    db: Executor, *, email: str | None, name: str | None, verified: bool
+) -> UUID | None:
     """No row when the address is taken."""
-    value: UUID | None = await db.fetchval(INSERT_USER, email, name)
+    value: UUID | None = await db.fetchval(INSERT_USER, email, name, verified)
     return value
 
 
@@ -28,13 +30,65 @@ async def insert_credentials(db: Executor, *, user_id: UUID, password_hash: str)
     await db.execute(INSERT_CREDENTIALS, user_id, password_hash)
 
 
-UPDATE_USER_NAME = """
-UPDATE users SET name = $1 WHERE id = $2
+INSERT_ACCOUNT = """
+WITH person AS (
+  INSERT INTO users (email, name, language) VALUES ($1, $3, $2)
+  ON CONFLICT (email) DO NOTHING
+  RETURNING id
+), password AS (
+  INSERT INTO credentials (user_id, password_hash) SELECT id, $4::text FROM person
+), membership AS (
+  INSERT INTO user_roles (user_id, role) SELECT id, $5::text FROM person
+), event AS (
+  INSERT INTO outbox (type, payload)
+  SELECT 'user.registered', jsonb_build_object('user_id', id, 'email', $1::text) FROM person
+)
+INSERT INTO mails (template, recipient, language, facts)
+SELECT
+  CASE WHEN EXISTS (SELECT FROM person) THEN 'verify_email' ELSE 'register_repeated' END,
+  $1, $2, '{}'
 """
 
 
-async def update_user_name(db: Executor, *, name: str | None, user_id: UUID) -> None:
-    await db.execute(UPDATE_USER_NAME, name, user_id)
+async def insert_account(
+    db: Executor, *, email: str, language: str, name: str | None, password_hash: str, role: str
+) -> None:
+    """An account, and a mail to verify its address; or, if the address is taken, a mail to its owner."""
+    await db.execute(INSERT_ACCOUNT, email, language, name, password_hash, role)
+
+
+class Person(NamedTuple):
+    email: str
+    language: str
+    verified: bool
+
+
+LOCK_PERSON = """
+SELECT email::text AS email, language, (email_verified_at IS NOT NULL)::boolean AS verified
+FROM users WHERE id = $1 AND NOT service AND banned_at IS NULL
+FOR UPDATE
+"""
+
+
+async def lock_person(db: Executor, user_id: UUID) -> Person | None:
+    """The account as it is now, until the transaction ends; no account that is banned."""
+    record = await db.fetchrow(LOCK_PERSON, user_id)
+    return None if record is None else Person(*record)
+
+
+UPDATE_USER = """
+UPDATE users SET
+  name = CASE WHEN $1::boolean THEN $2 ELSE name END,
+  language = coalesce($3::text, language)
+WHERE id = $4
+"""
+
+
+async def update_user(
+    db: Executor, *, renamed: bool, name: str | None, language: str | None, user_id: UUID
+) -> None:
+    """The name, if it is to be changed, and the language, if there is a new one."""
+    await db.execute(UPDATE_USER, renamed, name, language, user_id)
 
 
 SELECT_PASSWORD_HASH = """
@@ -59,44 +113,3 @@ async def update_password_hash(
     """Only if it is still the one that was checked."""
     status = await db.execute(UPDATE_PASSWORD_HASH, password_hash, user_id, checked_hash)
     return int(status.rpartition(" ")[2])
-
-
-class User(NamedTuple):
-    id: UUID
-    email: str
-    name: str | None
-    created_at: datetime
-    roles: list[str]
-
-
-SELECT_USERS = """
-SELECT u.id, u.email, u.name, u.created_at,
-  array(
-    SELECT ur.role FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role
-  )::text[] AS roles
-FROM users u
-WHERE ($1::uuid IS NULL OR u.id < $1)
-  AND starts_with(u.email, $2::text)
-ORDER BY u.id DESC
-LIMIT $3
-"""
-
-
-async def select_users(db: Executor, *, before: UUID | None, search: str, most: int) -> list[User]:
-    """A page of accounts, newest first; `search` matches the beginning of the address."""
-    return [User(*record) for record in await db.fetch(SELECT_USERS, before, search, most)]
-
-
-SELECT_USER = """
-SELECT u.id, u.email, u.name, u.created_at,
-  array(
-    SELECT ur.role FROM user_roles ur WHERE ur.user_id = u.id ORDER BY ur.role
-  )::text[] AS roles
-FROM users u
-WHERE u.id = $1
-"""
-
-
-async def select_user(db: Executor, user_id: UUID) -> User | None:
-    record = await db.fetchrow(SELECT_USER, user_id)
-    return None if record is None else User(*record)

@@ -1,10 +1,8 @@
 """What goes over the wire about accounts."""
 
-from datetime import datetime
-from typing import Annotated
-from uuid import UUID
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from holdfast.apps.identity.passwords import SHORTEST
 from holdfast.apps.identity.wire import Email, Input, PasswordText, Text
@@ -24,17 +22,16 @@ class RegisteredOut(BaseModel):
 
 
 class ChangeMeIn(Input):
-    name: Name | None
+    name: Name | None = None
+    language: Literal["en", "ko"] | None = None
+
+    @model_validator(mode="after")
+    def _refuse_nothing(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("say what to change: name, language, or both")
+        return self
 
 
 class ChangePasswordIn(Input):
     current_password: PasswordText
     new_password: NewPassword
-
-
-class UserOut(BaseModel):
-    id: UUID
-    email: str
-    name: str | None
-    roles: list[str]
-    created_at: datetime

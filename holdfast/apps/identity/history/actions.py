@@ -1,6 +1,8 @@
-"""Writing the login history, many attempts in one transaction."""
+"""Writing the login history, many attempts at once, and following its chains."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
 
 from holdfast.apps.identity.history import queries
 from holdfast.apps.identity.history.rules import Attempt, BrokenChainError, digests, verify
@@ -11,28 +13,62 @@ from holdfast.core.db import Database
 STRETCH = 1000
 
 
+class End(Protocol):
+    """Where a chain ends."""
+
+    @property
+    def length(self) -> int: ...
+    @property
+    def head(self) -> bytes: ...
+
+
 async def record_logins(here: Identity, attempts: list[Attempt]) -> Sequence[None]:
     """Append attempts to the chain, in their order. Called through `here.merged`."""
-    async with here.db.transaction() as connection:
-        chain = await queries.upsert_login_chain(connection)
-        first = chain.length + 1
-        added = list(digests(here.secrets, chain.head, chain.at, first, attempts))
-        await queries.insert_logins(
-            connection,
-            period=chain.period,
-            at=chain.at,
-            positions=range(first, first + len(attempts)),
-            accounts=[attempt.account for attempt in attempts],
-            user_ids=[attempt.user_id for attempt in attempts],
-            ips=[attempt.ip for attempt in attempts],
-            devices=[attempt.device for attempt in attempts],
-            outcomes=[attempt.outcome for attempt in attempts],
-            digests=added,
-        )
-        await queries.update_login_chain(
-            connection, period=chain.period, length=chain.length + len(attempts), head=added[-1]
-        )
+    if not await _append_unlocked(here, attempts):
+        await _append_locked(here, attempts)
     return [None] * len(attempts)
+
+
+async def _append_unlocked(here: Identity, attempts: Sequence[Attempt]) -> bool:
+    """In one statement, if the chain ends where this worker last saw it."""
+    seen, at = here.chain_end, datetime.now(UTC)
+    if not seen.length:
+        return False
+    rows = _rows(here.secrets, seen, at, attempts)
+    head = rows["digests"][-1]
+    if not await queries.insert_logins_after(
+        here.db, at=at, head=head, seen_head=seen.head, **rows
+    ):
+        return False
+    seen.length, seen.head = seen.length + len(attempts), head
+    return True
+
+
+async def _append_locked(here: Identity, attempts: Sequence[Attempt]) -> None:
+    """Another worker has appended, or a new period has begun: look at the chain, and hold it."""
+    async with here.db.transaction() as db:
+        chain = await queries.upsert_login_chain(db)
+        rows = _rows(here.secrets, chain, chain.at, attempts)
+        length, head = chain.length + len(attempts), rows["digests"][-1]
+        await queries.insert_logins(db, period=chain.period, at=chain.at, **rows)
+        await queries.update_login_chain(db, period=chain.period, length=length, head=head)
+    here.chain_end.length, here.chain_end.head = length, head
+
+
+def _rows(
+    secrets: Secrets, end: End, at: datetime, attempts: Sequence[Attempt]
+) -> dict[str, list[Any]]:
+    """The columns of attempts that follow this end of a chain."""
+    first = end.length + 1
+    return {
+        "positions": list(range(first, first + len(attempts))),
+        "accounts": [attempt.account for attempt in attempts],
+        "user_ids": [attempt.user_id for attempt in attempts],
+        "ips": [attempt.ip for attempt in attempts],
+        "devices": [attempt.device for attempt in attempts],
+        "outcomes": [attempt.outcome for attempt in attempts],
+        "digests": list(digests(secrets, end.head, at, first, attempts)),
+    }
 
 
 async def verify_history(db: Database, secrets: Secrets) -> int:

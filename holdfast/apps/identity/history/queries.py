@@ -8,6 +8,51 @@ from uuid import UUID
 
 from holdfast.core.db import Executor
 
+INSERT_LOGINS_AFTER = """
+WITH chain AS (
+  UPDATE login_chains SET length = length + cardinality($1::bigint[]), head = $9
+  WHERE period = date_bin('28 days', now(), '2000-01-03 00:00+00') AND head = $10
+  RETURNING period
+)
+INSERT INTO login_history
+  (period, position, at, account, user_id, ip, device, outcome, digest)
+SELECT chain.period, unnest($1::bigint[]), $2, unnest($3::bytea[]),
+  unnest($4::uuid[]), unnest($5::inet[]), unnest($6::text[]),
+  unnest($7::text[]), unnest($8::bytea[])
+FROM chain
+"""
+
+
+async def insert_logins_after(
+    db: Executor,
+    *,
+    positions: Sequence[int],
+    at: datetime,
+    accounts: Sequence[bytes],
+    user_ids: Sequence[UUID | None],
+    ips: Sequence[IPv4Address | IPv6Address],
+    devices: Sequence[str],
+    outcomes: Sequence[str],
+    digests: Sequence[bytes],
+    head: bytes,
+    seen_head: bytes,
+) -> int:
+    """Append to the chain in one statement, if it still ends where this worker last saw it; else nothing."""
+    status = await db.execute(
+        INSERT_LOGINS_AFTER,
+        positions,
+        at,
+        accounts,
+        user_ids,
+        ips,
+        devices,
+        outcomes,
+        digests,
+        head,
+        seen_head,
+    )
+    return int(status.rpartition(" ")[2])
+
 
 class Chain(NamedTuple):
     period: datetime

@@ -1,3 +1,18 @@
+-- name: insert_logins_after :execrows
+-- Append to the chain in one statement, if it still ends where this worker last saw it; else nothing.
+-- nullable items: user_ids
+WITH chain AS (
+  UPDATE login_chains SET length = length + cardinality(@positions::bigint[]), head = @head
+  WHERE period = date_bin('28 days', now(), '2000-01-03 00:00+00') AND head = @seen_head
+  RETURNING period
+)
+INSERT INTO login_history
+  (period, position, at, account, user_id, ip, device, outcome, digest)
+SELECT chain.period, unnest(@positions::bigint[]), @at, unnest(@accounts::bytea[]),
+  unnest(@user_ids::uuid[]), unnest(@ips::inet[]), unnest(@devices::text[]),
+  unnest(@outcomes::text[]), unnest(@digests::bytea[])
+FROM chain;
+
 -- name: upsert_login_chain :one
 -- The chain of this period, locked until commit; a new one begins where the last one ended.
 -- exactly one row

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-Outcome = Literal["succeeded", "wrong_password", "unknown_account", "delayed"]
+Outcome = Literal[
+    "succeeded", "wrong_password", "wrong_second_factor", "unknown_account", "delayed", "banned"
+]
 
 
 class LoginOut(BaseModel):

@@ -16,7 +16,7 @@ from joserfc import jws
 from joserfc.jwk import Key, import_key
 
 from holdfast.apps.identity.keys import queries
-from holdfast.apps.identity.keys.rules import signing_now, unseal
+from holdfast.apps.identity.keys.rules import half_hash, signing_now, unseal
 from holdfast.core.db import Database
 from holdfast.core.errors import BusyError
 from holdfast.core.tokens import VerificationKey
@@ -48,8 +48,14 @@ class Keyring:
             await self._ensure_read()
         return self._public.get(kid)
 
-    async def sign(self, claims: dict[str, Any]) -> str:
-        """A compact JWT over the claims, with an id of its own."""
+    async def sign(
+        self, claims: dict[str, Any], typ: str = "at+jwt", *, beside: str | None = None
+    ) -> str:
+        """A compact JWT over the claims, with an id of its own.
+
+        One that is given beside an access token says which (`at_hash`), where it is agreed by which
+        hash: for Ed25519 it is not, and clients would refuse the token for a claim that is optional.
+        """
         await self._ensure_read()
         newest = signing_now(self._rows, datetime.now(UTC))
         if newest is None:
@@ -59,8 +65,9 @@ class Keyring:
             self._private[row.kid] = import_key(
                 unseal(row.private_sealed, row.kid, self._sealing_key)
             )
-        header = {"alg": row.alg, "kid": row.kid, "typ": "at+jwt"}
-        payload = msgspec.json.encode({**claims, "jti": uuid4()})
+        header = {"alg": row.alg, "kid": row.kid, "typ": typ}
+        hashed = {"at_hash": half_hash(beside)} if beside and row.alg == "RS256" else {}
+        payload = msgspec.json.encode({**claims, **hashed, "jti": uuid4()})
         return jws.serialize_compact(header, payload, self._private[row.kid], algorithms=[row.alg])
 
     async def published(self) -> list[dict[str, Any]]:

@@ -1,8 +1,10 @@
 """Signing keys as pure values: made, sealed for the database, and chosen by time."""
 
 import os
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Protocol
 
 import msgspec
@@ -52,3 +54,9 @@ def signing_now(keys: Sequence[Scheduled], now: datetime) -> int | None:
     """Which key signs at this time: the newest whose time has come."""
     due = [i for i, key in enumerate(keys) if key.signs_from <= now]
     return max(due, key=lambda i: keys[i].signs_from, default=None)
+
+
+def half_hash(text: str) -> str:
+    """The left half of a text's hash, beside a signature by RS256 (OpenID 3.1.3.6)."""
+    digest = sha256(text.encode()).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")

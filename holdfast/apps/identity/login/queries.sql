@@ -1,8 +1,30 @@
 -- name: select_credentials :many
 -- row: Credentials
-SELECT u.email, u.id AS user_id, c.password_hash
+SELECT u.email::text AS email, u.id AS user_id, c.password_hash,
+  c.changed_at AS password_changed_at,
+  (u.banned_at IS NOT NULL)::boolean AS banned, u.ban_reason,
+  EXISTS (
+    SELECT FROM totp_secrets t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL
+  )::boolean AS second_factor
 FROM users u JOIN credentials c ON c.user_id = u.id
 WHERE u.email = ANY(@emails::text[]);
+
+-- name: update_password_rehashed :exec
+-- The same password, hashed as new ones are: nothing that rests on it has changed.
+UPDATE credentials SET password_hash = @password_hash
+WHERE user_id = @user_id AND password_hash = @checked_hash;
+
+-- name: select_person :one
+-- Whoever has proved in another way to be this user.
+-- row: Person
+-- nullable: password_changed_at
+SELECT u.email::text AS email, u.id AS user_id, c.changed_at AS password_changed_at,
+  (u.banned_at IS NOT NULL)::boolean AS banned, u.ban_reason,
+  EXISTS (
+    SELECT FROM totp_secrets t WHERE t.user_id = u.id AND t.confirmed_at IS NOT NULL
+  )::boolean AS second_factor
+FROM users u LEFT JOIN credentials c ON c.user_id = u.id
+WHERE u.id = @user_id AND NOT u.service;
 
 -- name: upsert_login_lane :one
 -- Take one attempt before the password is checked, as if it had failed. No row: not open yet.
@@ -26,6 +48,10 @@ FROM login_lanes WHERE account = @account AND device = @device;
 -- name: delete_login_lane :exec
 -- The password was right: the failures in a row are over.
 DELETE FROM login_lanes WHERE account = @account AND device = @device;
+
+-- name: delete_login_lanes :exec
+-- All lanes, known devices' as well: the account begins anew, or is gone.
+DELETE FROM login_lanes WHERE account = ANY(@accounts::bytea[]);
 
 -- name: update_login_lane_untaken :exec
 -- The attempt was not made after all.

@@ -1,4 +1,8 @@
-"""Known devices: whoever has signed in from a device keeps a lane of their own there."""
+"""Lanes: in which of them an attempt is counted.
+
+Each account has lanes for its password and others for its second factor. Whoever has signed in
+from a device keeps a lane of their own there, so that strangers' failures do not lock them out.
+"""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from hmac import compare_digest
@@ -8,6 +12,16 @@ from holdfast.apps.identity.secrets import Secrets
 
 STRANGERS = UUID(int=0)
 UUID_BYTES = 16
+
+
+def password_lanes(email: str, secrets: Secrets) -> bytes:
+    """The account whose password is tried, whether there is such an account or not."""
+    return secrets.sign("account", email.encode())
+
+
+def second_factor_lanes(user_id: UUID, secrets: Secrets) -> bytes:
+    """The account whose codes are tried: apart, as a right password must not end these failures."""
+    return secrets.sign("second factor", user_id.bytes)
 
 
 def device_mark(device: UUID, user_id: UUID, secrets: Secrets) -> str:

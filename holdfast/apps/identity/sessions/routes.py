@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from holdfast.apps.identity.guard import Caller, SignedIn, admit_exactly, permits
+from holdfast.apps.identity.guard import Caller, InPerson, SignedIn, admit_exactly, permits
 from holdfast.apps.identity.resources import Here
 from holdfast.apps.identity.sessions import actions, queries, rules
 from holdfast.apps.identity.sessions.schemas import (
@@ -31,13 +31,13 @@ async def refresh(here: Here, request: Request, wanted: RefreshIn) -> Data[Token
 
 
 @router.post("/auth/logout", status_code=204)
-async def logout(here: Here, caller: SignedIn) -> Response:
+async def logout(here: Here, caller: InPerson) -> Response:
     await actions.end_sessions(here, [caller.session_id])
     return Response(status_code=204)
 
 
 @router.post("/auth/logout-all")
-async def logout_all(here: Here, caller: SignedIn) -> Data[EndedOut]:
+async def logout_all(here: Here, caller: InPerson) -> Data[EndedOut]:
     return Data(data=EndedOut(ended=await actions.log_out_everywhere(here, caller.user_id)))
 
 
@@ -53,7 +53,7 @@ async def list_sessions(here: Here, caller: SignedIn, page: PageOf) -> Page[Sess
 
 
 @router.delete("/users/me/sessions/{session_id}", status_code=204)
-async def end_session(here: Here, caller: SignedIn, session_id: UUID) -> Response:
+async def end_session(here: Here, caller: InPerson, session_id: UUID) -> Response:
     await actions.end_session(here, session_id, owner=caller.user_id)
     return Response(status_code=204)
 
@@ -64,4 +64,7 @@ async def revoke_sessions(
     wanted: RevokeSessionsIn,
     caller: Annotated[Caller, Depends(permits("sessions:write"))],
 ) -> Data[EndedOut]:
-    return Data(data=EndedOut(ended=await actions.end_sessions(here, wanted.session_ids)))
+    ended = await actions.end_sessions(
+        here, wanted.session_ids, noted_as="session.revoked", actor=caller.user_id
+    )
+    return Data(data=EndedOut(ended=ended))

@@ -27,6 +27,7 @@ class EndedOut(BaseModel):
 
 class SessionOut(BaseModel):
     id: UUID
+    client_id: str | None
     device: str
     ip: IPv4Address | IPv6Address
     created_at: datetime
