@@ -66,6 +66,16 @@ async def insert_role(db: Executor, *, role: str, description: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
+UPDATE_ROLE_DESCRIPTION = """
+UPDATE roles SET description = $1 WHERE name = $2
+"""
+
+
+async def update_role_description(db: Executor, *, description: str, role: str) -> int:
+    status = await db.execute(UPDATE_ROLE_DESCRIPTION, description, role)
+    return int(status.rpartition(" ")[2])
+
+
 DELETE_ROLE = """
 DELETE FROM roles WHERE name = $1 AND NOT built_in
 """
@@ -176,21 +186,42 @@ SELECT_USER_PERMISSIONS = """
 SELECT DISTINCT rp.permission
 FROM user_roles ur JOIN role_permissions rp ON rp.role = ur.role
 WHERE ur.user_id = $1
+ORDER BY rp.permission
 """
 
 
 async def select_user_permissions(db: Executor, user_id: UUID) -> list[str]:
-    """What a user may do at this moment, by the tables and not by any cache."""
+    """What a user's roles permit, also while the account is banned."""
     return [record[0] for record in await db.fetch(SELECT_USER_PERMISSIONS, user_id)]
 
 
-SELECT_ADMINS_LEFT = """
-SELECT count(*) AS others FROM user_roles WHERE role = 'admin' AND user_id <> $1
+SELECT_OWN_PERMISSIONS = """
+SELECT DISTINCT rp.permission
+FROM users u
+  JOIN user_roles ur ON ur.user_id = u.id
+  JOIN role_permissions rp ON rp.role = ur.role
+WHERE u.id = $1 AND u.banned_at IS NULL
 """
 
 
-async def select_admins_left(db: Executor, user_id: UUID) -> int:
-    """How many others could still give roles."""
-    [record] = await db.fetch(SELECT_ADMINS_LEFT, user_id)
-    value: int = record[0]
+async def select_own_permissions(db: Executor, user_id: UUID) -> list[str]:
+    """What whoever is calling may do at this moment, by the tables and not by any cache."""
+    return [record[0] for record in await db.fetch(SELECT_OWN_PERMISSIONS, user_id)]
+
+
+SELECT_IS_LAST_ADMIN = """
+SELECT (
+  EXISTS (SELECT FROM user_roles ur WHERE ur.role = 'admin' AND ur.user_id = $1)
+  AND NOT EXISTS (
+    SELECT FROM user_roles ur JOIN users u ON u.id = ur.user_id
+    WHERE ur.role = 'admin' AND u.id <> $1 AND u.banned_at IS NULL AND NOT u.service
+  )
+)::boolean AS is_last
+"""
+
+
+async def select_is_last_admin(db: Executor, user_id: UUID) -> bool | None:
+    """Whether nobody else is left who could give roles: a person, and not banned."""
+    [record] = await db.fetch(SELECT_IS_LAST_ADMIN, user_id)
+    value: bool | None = record[0]
     return value

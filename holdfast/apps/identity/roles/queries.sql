@@ -25,6 +25,9 @@ SELECT built_in FROM roles WHERE name = @role FOR UPDATE;
 -- name: insert_role :execrows
 INSERT INTO roles (name, description) VALUES (@role, @description) ON CONFLICT DO NOTHING;
 
+-- name: update_role_description :execrows
+UPDATE roles SET description = @description WHERE name = @role;
+
 -- name: delete_role :execrows
 DELETE FROM roles WHERE name = @role AND NOT built_in;
 
@@ -61,12 +64,27 @@ DELETE FROM user_roles WHERE user_id = @user_id AND role = @role;
 SELECT permission FROM role_permissions WHERE role = @role ORDER BY permission;
 
 -- name: select_user_permissions :many
--- What a user may do at this moment, by the tables and not by any cache.
+-- What a user's roles permit, also while the account is banned.
 SELECT DISTINCT rp.permission
 FROM user_roles ur JOIN role_permissions rp ON rp.role = ur.role
-WHERE ur.user_id = @user_id;
+WHERE ur.user_id = @user_id
+ORDER BY rp.permission;
 
--- name: select_admins_left :one
--- How many others could still give roles.
+-- name: select_own_permissions :many
+-- What whoever is calling may do at this moment, by the tables and not by any cache.
+SELECT DISTINCT rp.permission
+FROM users u
+  JOIN user_roles ur ON ur.user_id = u.id
+  JOIN role_permissions rp ON rp.role = ur.role
+WHERE u.id = @user_id AND u.banned_at IS NULL;
+
+-- name: select_is_last_admin :one
+-- Whether nobody else is left who could give roles: a person, and not banned.
 -- exactly one row
-SELECT count(*) AS others FROM user_roles WHERE role = 'admin' AND user_id <> @user_id;
+SELECT (
+  EXISTS (SELECT FROM user_roles ur WHERE ur.role = 'admin' AND ur.user_id = @user_id)
+  AND NOT EXISTS (
+    SELECT FROM user_roles ur JOIN users u ON u.id = ur.user_id
+    WHERE ur.role = 'admin' AND u.id <> @user_id AND u.banned_at IS NULL AND NOT u.service
+  )
+)::boolean AS is_last;

@@ -12,6 +12,7 @@ from holdfast.apps.identity.roles.schemas import (
     PermissionIn,
     PermissionName,
     PermissionOut,
+    RoleChangeIn,
     RoleIn,
     RoleName,
     RoleOut,
@@ -45,7 +46,7 @@ async def list_roles(here: Here, page: PageOf, caller: Reader) -> Page[RoleOut]:
 async def create_role(here: Here, wanted: RoleIn, caller: Writer) -> Data[RoleOut]:
     await actions.create_role(
         here,
-        giver=caller.user_id,
+        giver=caller,
         role=wanted.name,
         description=wanted.description,
         permissions=wanted.permissions,
@@ -61,9 +62,17 @@ async def show_role(here: Here, role: Role, caller: Reader) -> Data[RoleOut]:
     return Data(data=RoleOut(**row._asdict()))
 
 
+@router.patch("/roles/{role}")
+async def change_role(
+    here: Here, role: Role, wanted: RoleChangeIn, caller: Writer
+) -> Data[RoleOut]:
+    await actions.change_role(here, giver=caller, role=role, description=wanted.description)
+    return await show_role(here, role, caller)
+
+
 @router.delete("/roles/{role}", status_code=DONE)
 async def delete_role(here: Here, role: Role, caller: Writer) -> Response:
-    await actions.delete_role(here, giver=caller.user_id, role=role)
+    await actions.delete_role(here, giver=caller, role=role)
     return Response(status_code=DONE)
 
 
@@ -71,7 +80,7 @@ async def delete_role(here: Here, role: Role, caller: Writer) -> Response:
 async def add_permission(
     here: Here, role: Role, permission: Permission, caller: Writer
 ) -> Response:
-    await actions.add_permission(here, giver=caller.user_id, role=role, permission=permission)
+    await actions.add_permission(here, giver=caller, role=role, permission=permission)
     return Response(status_code=DONE)
 
 
@@ -79,7 +88,7 @@ async def add_permission(
 async def remove_permission(
     here: Here, role: Role, permission: Permission, caller: Writer
 ) -> Response:
-    await actions.remove_permission(here, giver=caller.user_id, role=role, permission=permission)
+    await actions.remove_permission(here, giver=caller, role=role, permission=permission)
     return Response(status_code=DONE)
 
 
@@ -99,18 +108,18 @@ async def create_permission(
     here: Here, wanted: PermissionIn, caller: Writer
 ) -> Data[PermissionOut]:
     await actions.create_permission(
-        here, giver=caller.user_id, permission=wanted.name, description=wanted.description
+        here, giver=caller, permission=wanted.name, description=wanted.description
     )
     return Data(data=PermissionOut(name=wanted.name, description=wanted.description))
 
 
 @router.put("/users/{user_id}/roles/{role}", status_code=DONE)
 async def assign_role(here: Here, user_id: UUID, role: Role, caller: Assigner) -> Response:
-    await actions.assign_role(here, giver=caller.user_id, user_id=user_id, role=role)
+    await actions.assign_role(here, giver=caller, user_id=user_id, role=role)
     return Response(status_code=DONE)
 
 
 @router.delete("/users/{user_id}/roles/{role}", status_code=DONE)
 async def unassign_role(here: Here, user_id: UUID, role: Role, caller: Assigner) -> Response:
-    await actions.unassign_role(here, giver=caller.user_id, user_id=user_id, role=role)
+    await actions.unassign_role(here, giver=caller, user_id=user_id, role=role)
     return Response(status_code=DONE)

@@ -17,6 +17,10 @@ class RoleIn(Input):
     permissions: Annotated[list[PermissionName], Field(max_length=100)] = Field([])
 
 
+class RoleChangeIn(Input):
+    description: Description
+
+
 class RoleOut(BaseModel):
     name: str
     description: str
