@@ -27,7 +27,7 @@ def service(settings: Settings) -> web.Service:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Supervisor]:
-        yield Supervisor(os.environ.get("HOLDFAST_RUN_FILE"), settings.origin)
+        yield Supervisor(os.environ.get("HOLDFAST_RUN_FILE"), settings)
 
     routers = [SHELL.router, home.router, reference.router]
     return web.Service(name="gateway", lifespan=lifespan, routers=routers)

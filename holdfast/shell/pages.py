@@ -1,15 +1,18 @@
 """Pages: one feature's folder of templates, words and assets, in the common look.
 
-A feature makes one `Pages` of its `pages/` folder, answers requests with `page(...)`, and lists
-`router`, which serves the folder's assets. Everything is read once, when the process starts. The
-policy sent with each page allows our own origin only and no inline script or style.
+A feature makes one `Pages` of its `pages/` folder (and of one that it shares with others), answers
+requests with `page(...)`, and lists `router`, which serves the assets. Everything is read once,
+when the process starts. The policy sent with each page allows our own origin only and no inline
+script or style.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import yaml
 from fastapi import APIRouter
@@ -53,14 +56,33 @@ class Asset:
         return cls(body, MEDIA_TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:16])
 
 
+Words = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Words in one language; templates know it as `say`."""
+
+    words: Words
+    language: str
+
+    def __call__(self, key: str, **values: Any) -> str:
+        return self.words[key][self.language].format(**values)
+
+    def first(self, keys: Iterable[str], **values: Any) -> str:
+        """By the first of these keys that there are words for; empty if there are none."""
+        key = next((key for key in keys if key in self.words), None)
+        return self(key, **values) if key else ""
+
+
 class Pages:
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, *folders: Path) -> None:
         self.name = name
-        self._assets = _read_assets(folder)
-        self._words = _read_words(LOOK) | _read_words(folder)
+        self._assets = _read_assets(folders)
+        self._words = _read_words(*dict.fromkeys((LOOK, *folders)))
         self._templates = Environment(
             loader=ChoiceLoader(
-                [FileSystemLoader(folder), PrefixLoader({"shell": FileSystemLoader(LOOK)})]
+                [FileSystemLoader(folders), PrefixLoader({"shell": FileSystemLoader(LOOK)})]
             ),
             autoescape=True,
             undefined=StrictUndefined,
@@ -76,9 +98,10 @@ class Pages:
     def page(self, request: Request, template: str, **context: Any) -> Response:
         language = choose_language(request)
         html = self._templates.get_template(template).render(
-            say=self._speaker(language),
+            say=Voice(self._words, language),
             language=language,
             languages=LANGUAGES,
+            in_language=partial(_in_language, request),
             path=request.url.path,
             shell_asset=SHELL.address_of,
             **context,
@@ -107,24 +130,32 @@ class Pages:
             return Response(status_code=304, headers=headers)
         return Response(asset.body, headers=headers, media_type=asset.media_type)
 
-    def _speaker(self, language: str) -> Callable[..., str]:
-        def say(key: str, **values: Any) -> str:
-            return self._words[key][language].format(**values)
 
-        return say
-
-
-def _read_assets(folder: Path) -> dict[str, Asset]:
-    return {path.name: Asset.read(path) for path in folder.iterdir() if path.suffix in MEDIA_TYPES}
+def _in_language(request: Request, language: str) -> str:
+    """The address of this very page in a language."""
+    kept = [(key, value) for key, value in request.query_params.multi_items() if key != "lang"]
+    return f"{quote(request.url.path)}?{urlencode([*kept, ('lang', language)])}"
 
 
-def _read_words(folder: Path) -> dict[str, dict[str, str]]:
-    words: dict[str, dict[str, str]] = yaml.safe_load(
-        (folder / "words.yaml").read_text(encoding="utf-8")
-    )
-    for key, sentences in words.items():
-        if sentences.keys() != LANGUAGES.keys():
-            raise ValueError(f"{folder}/words.yaml: {key} is not in every language")
+def _read_assets(folders: Iterable[Path]) -> dict[str, Asset]:
+    return {
+        path.name: Asset.read(path)
+        for folder in folders
+        for path in folder.iterdir()
+        if path.suffix in MEDIA_TYPES
+    }
+
+
+def _read_words(*folders: Path) -> Words:
+    words: dict[str, dict[str, str]] = {}
+    for folder in folders:
+        told = yaml.safe_load((folder / "words.yaml").read_text(encoding="utf-8"))
+        for key, sentences in told.items():
+            if sentences.keys() != LANGUAGES.keys():
+                raise ValueError(f"{folder}/words.yaml: {key} is not in every language")
+            if key in words:
+                raise ValueError(f"{folder}/words.yaml: {key} has other words already")
+            words[key] = sentences
     return words
 
 

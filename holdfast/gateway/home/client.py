@@ -13,6 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
+from holdfast.core.settings import Settings
 from holdfast.gateway.home.schemas import Process, Run, WorkerFigures
 
 TIMEOUT_S = 0.5
@@ -22,9 +23,9 @@ _opener = build_opener(ProxyHandler({}))
 
 
 class Supervisor:
-    def __init__(self, run_file: str | None, origin: str) -> None:
+    def __init__(self, run_file: str | None, settings: Settings) -> None:
         self.run_file = Path(run_file) if run_file else None
-        self.origin = origin
+        self.settings = settings
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
     def run(self) -> Run:
@@ -36,7 +37,7 @@ class Supervisor:
 
     async def figures(self, run: Run) -> dict[str, WorkerFigures | None]:
         """By worker's name; `None` for one that does not answer."""
-        asked = [process for process in run.processes if process.metrics_port]
+        asked = [each for each in run.processes if each.kind == "worker" and each.metrics_port]
         told = await asyncio.gather(*(_fetch(process.metrics_port) for process in asked))
         return {process.name: one for process, one in zip(asked, told, strict=True)}
 
@@ -48,7 +49,9 @@ class Supervisor:
             pid=os.getpid(),
             since=self._started_at,
         )
-        return Run(self._started_at, self.origin, version("holdfast"), [process], supervised=False)
+        return Run(
+            self._started_at, self.settings.origin, version("holdfast"), [process], supervised=False
+        )
 
 
 async def _fetch(port: int | None) -> WorkerFigures | None:

@@ -27,6 +27,7 @@ async def show_home(request: Request) -> Response:
         started_at=datetime.fromisoformat(run.started_at),
         trouble=[process for process in run.processes if process.state != "running"],
         apps=manifest.apps(),
+        profile=_supervisor(request).settings.profile,
     )
 
 

@@ -58,6 +58,16 @@ async def test_show_figures_adds_up_the_workers(door: Door) -> None:
     assert figures["silent"] == ["c"]
 
 
+async def test_show_figures_leaves_out_what_serves_nobody(door: Door) -> None:
+    """Background jobs have a metrics port, too, but answer no requests."""
+    door.supervise(
+        {"name": "a", "metrics_port": door.metrics_port},
+        {"name": "identity-jobs", "kind": "jobs", "metrics_port": free_port()},
+    )
+    figures = await door.figures()
+    assert (figures["answering"], figures["silent"]) == (["a"], [])
+
+
 async def test_show_figures_tells_percentiles_of_all_workers(door: Door) -> None:
     door.supervise({"name": "a", "metrics_port": door.metrics_port})
     await door.text("/")
