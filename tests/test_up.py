@@ -27,7 +27,7 @@ class Up:
 
     def __init__(self, process: "subprocess.Popen[str]", port: int, data: Path) -> None:
         self.process = process
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://localhost:{port}"
         self.data = data
         self.said = ""
 
@@ -104,7 +104,7 @@ def running_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 def test_shows_pages_that_are_there(house: Up) -> None:
-    urls = re.findall(r"http://127.0.0.1:\d+(/\S*)", house.said)
+    urls = re.findall(r"http://[a-z0-9.]+:\d+(/\S*)", house.said)
     assert {"/", "/docs/identity", "/health/ready", "/metrics"} <= set(urls)
     for path in ("/", "/docs/identity", "/health/ready"):
         assert house.get(path) == 200

@@ -129,19 +129,20 @@ def migrate(app: str | None) -> None:
 
 @main.command()
 @click.argument("app")
-def jobs(app: str) -> None:
+@click.option("--metrics-port", type=int, help="Serve /metrics here, on 127.0.0.1.")
+def jobs(app: str, metrics_port: int | None) -> None:
     """Do APP's background work until told to stop: events, partitions, clean-up.
 
     Any number may run at once. Without one nothing is lost, but it waits.
 
     \b
-    Example:      holdfast jobs identity
+    Example:      holdfast jobs identity --metrics-port 9101
     Environment:  as for holdfast serve
     Exit status:  0 stopped as asked, 1 could not work, 2 the command line is wrong.
     """
     from holdfast.cli import serving
 
-    serving.do_jobs(app)
+    serving.do_jobs(app, metrics_port=metrics_port)
 
 
 @main.command()

@@ -3,15 +3,17 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 import uvloop
 
 from holdfast.core import manifest, web
 from holdfast.core.serve import serve
 from holdfast.core.settings import Settings
+from holdfast.core.telemetry import logs
+from holdfast.core.telemetry.http import exposed
 from holdfast.gateway.main import front_door
 
 GATEWAY = "gateway"
@@ -33,15 +35,20 @@ def serve_app(
     )
 
 
-def do_jobs(name: str) -> None:
-    work = manifest.find(name).module("jobs").jobs(Settings.load(os.environ))
+def do_jobs(name: str, *, metrics_port: int | None) -> None:
+    app = manifest.find(name)
+    settings = Settings.load(os.environ)
+    logs.configure(settings.profile)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_until_told(work))
+        runner.run(_until_told(partial(app.module("jobs").jobs, settings), metrics_port))
 
 
-async def _until_told(work: Coroutine[Any, Any, None]) -> None:
-    doing = asyncio.create_task(work)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, doing.cancel)
-    with suppress(asyncio.CancelledError):
-        await doing
+async def _until_told(work: Callable[[], Awaitable[None]], metrics_port: int | None) -> None:
+    async with AsyncExitStack() as stack:
+        if metrics_port is not None:
+            await stack.enter_async_context(exposed(metrics_port))
+        doing = asyncio.ensure_future(work())
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, doing.cancel)
+        with suppress(asyncio.CancelledError):
+            await doing

@@ -37,6 +37,7 @@ from holdfast.core.migrate import migrate
 from holdfast.core.settings import Settings
 
 HOST = "127.0.0.1"
+NAME = "localhost"  # what people open: a passkey belongs to a name, never to an address
 CONNECTIONS = 1000  # room for the largest profile's pools; an unused one costs next to nothing
 EXPORTED = ("DATABASE_URL", "REDIS_URL", "HOLDFAST_SECRET", "HOLDFAST_ORIGIN", "HOLDFAST_PROFILE")
 Account = tuple[str, str, str]  # role, e-mail, password
@@ -71,7 +72,7 @@ def _surroundings(folder: Path, port: int, *, kept: bool) -> tuple[list[Server],
         environ["REDIS_URL"] = servers[-1].url
     if environ.get("HOLDFAST_PROFILE") != "production":
         environ["HOLDFAST_SECRET"] = environ.get("HOLDFAST_SECRET") or kept_secret(folder)
-    environ.setdefault("HOLDFAST_ORIGIN", f"http://{HOST}:{port}")
+    environ.setdefault("HOLDFAST_ORIGIN", f"http://{NAME}:{port}")
     environ["HOLDFAST_RUN_FILE"] = str(folder / RUN_NAME)
     return servers, environ
 
@@ -88,7 +89,7 @@ class House:
     began: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.run_file = RunFile(self.folder / RUN_NAME, f"http://{HOST}:{self.port}", self.folder)
+        self.run_file = RunFile(self.folder / RUN_NAME, f"http://{NAME}:{self.port}", self.folder)
         self.supervisor = Supervisor(self.folder / "logs", self._changed)
 
     async def run(self) -> None:
@@ -117,10 +118,9 @@ class House:
         await self.supervisor.start(*map(_server_program, self.servers))
         await self._migrate()
         workers = [self._worker(number + 1) for number in range(self.settings.workers)]
-        accounts, _ = await asyncio.gather(
-            self._seed(), self.supervisor.start(*workers, *self._jobs())
-        )
-        self._show(workers, accounts)
+        jobs = [self._jobs(app) for app in _having("jobs")]
+        accounts, _ = await asyncio.gather(self._seed(), self.supervisor.start(*workers, *jobs))
+        self._show([*workers, *jobs], accounts)
         await self.supervisor.watch()
 
     async def _migrate(self) -> None:
@@ -154,9 +154,17 @@ class House:
             ),
         )
 
-    def _jobs(self) -> Iterable[Program]:
-        for app in _having("jobs"):
-            yield self._our_own("jobs", app.name, name=f"{app.name}-jobs", kind="jobs")
+    def _jobs(self, app: manifest.App) -> Program:
+        metrics_port = free_port()
+        return self._our_own(
+            "jobs",
+            app.name,
+            f"--metrics-port={metrics_port}",
+            name=f"{app.name}-jobs",
+            kind="jobs",
+            metrics_port=metrics_port,
+            is_ready=lambda _: _answers(metrics_port, "/metrics"),
+        )
 
     def _our_own(self, *words: str, **program: Any) -> Program:
         """A part that is this same command again: a killed supervisor takes it along at once."""
@@ -179,21 +187,29 @@ class House:
     def _say(self, sentence: str) -> None:
         print(f"{time.monotonic() - self.began:7.1f} s  {sentence}", flush=True)  # noqa: T201
 
-    def _show(self, workers: list[Program], accounts: list[Account]) -> None:
-        url = f"http://{HOST}:{self.port}"
+    def _show(self, parts: list[Program], accounts: list[Account]) -> None:
+        url = f"http://{NAME}:{self.port}"
         exported = {name: self.environ[name] for name in EXPORTED if self.environ.get(name)}
         environment = write_environment(self.folder, exported)
         rows = [
             ("Home", f"{url}/"),
+            *(
+                (page.title["en"], f"{url}{page.path}")
+                for app in manifest.apps()
+                for page in app.pages_in(self.settings.profile)
+            ),
             *(("API docs", f"{url}/docs/{app.name}") for app in manifest.apps()),
             ("Health", f"{url}/health/ready"),
-            *(("Metrics", f"http://{HOST}:{each.metrics_port}/metrics") for each in workers),
+            *(
+                ("Metrics", f"http://{HOST}:{part.metrics_port}/metrics  {part.name}")
+                for part in parts
+            ),
             *((role.capitalize(), f"{email}  {password}") for role, email, password in accounts),
             ("Data", f"{self.folder}{'' if self.kept else '  (temporary; keep it with --data)'}"),
             ("Logs", f"{self.folder / 'logs'}"),
             ("In a shell", f". {environment}   lets other holdfast commands use these servers"),
         ]
-        table = "\n".join(f"  {name:12}{value}" for name, value in rows)
+        table = "\n".join(f"  {name:16}{value}" for name, value in rows)
         print(f"\n{table}\n\nCtrl-C stops everything.", flush=True)  # noqa: T201
 
 

@@ -105,9 +105,9 @@ class Api:
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
+async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     """Serve in this process and loop; answers the address."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=2
     )

@@ -50,6 +50,13 @@ async def api(settings: Settings, options: Options) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
+async def other(settings: Settings, options: Options) -> AsyncIterator[Api]:
+    """Another worker, with a memory of its own."""
+    async with served(build(settings, service(settings, options))) as url, Api.at(url) as client:
+        yield client
+
+
+@pytest.fixture
 async def db(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """The owner's view of the tables, to look behind the answers."""
     connection = await asyncpg.connect(database_url, server_settings={"search_path": "identity"})

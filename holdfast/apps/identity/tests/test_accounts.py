@@ -5,7 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
+from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import PASSWORD, Account, Api
+from holdfast.apps.identity.tests.post import letters_to
 
 
 async def test_register_then_sign_in(api: Api) -> None:
@@ -22,7 +24,7 @@ async def test_register_then_sign_in(api: Api) -> None:
 
 
 async def test_register_of_a_taken_address_answers_the_same_and_changes_nothing(
-    api: Api, db: asyncpg.Connection
+    api: Api, here: Identity, db: asyncpg.Connection
 ) -> None:
     account = await api.sign_up()
     body = {"email": account.email, "password": "another password entirely"}
@@ -33,8 +35,23 @@ async def test_register_of_a_taken_address_answers_the_same_and_changes_nothing(
     assert again.body.keys() == fresh.body.keys()
     assert (await api.login(account.email, "another password entirely")).status == 401
     assert (await api.login(account.email)).status == 200
-    told = await db.fetchval("SELECT count(*) FROM outbox WHERE type = 'user.register_repeated'")
-    assert told == 1
+    letters = await letters_to(here, db, account.email)
+    assert letters["register_repeated"].link is None
+
+
+async def test_register_takes_the_language_that_its_browser_prefers(api: Api) -> None:
+    api.headers["Accept-Language"] = "ko-KR, en;q=0.5"
+    assert (await api.me(await api.sign_up())).data["language"] == "ko"
+
+
+async def test_register_refuses_a_weak_password_for_known_and_unknown_alike(api: Api) -> None:
+    account = await api.sign_up()
+    answers = [
+        await api.call("POST", "/api/v1/auth/register", {"email": email, "password": "a" * 20})
+        for email in (account.email, "nobody@example.com")
+    ]
+    assert [answer.status for answer in answers] == [422, 422]
+    assert answers[0].body == answers[1].body
 
 
 async def test_register_many_at_once_makes_one_account(api: Api, db: asyncpg.Connection) -> None:
@@ -99,6 +116,21 @@ async def test_change_me_is_seen_at_once(api: Api) -> None:
     assert (await api.me(account)).body == changed.body
 
 
+async def test_change_me_changes_only_what_is_given(api: Api) -> None:
+    account = await api.sign_up()
+    for body, name, language in (
+        ({"name": "Grace"}, "Grace", "en"),
+        ({"language": "ko"}, "Grace", "ko"),
+        ({"name": None, "language": "en"}, None, "en"),
+    ):
+        answer = await api.call("PATCH", "/api/v1/users/me", body, token=account.access)
+        assert (answer.data["name"], answer.data["language"]) == (name, language)
+    wrong: tuple[object, ...] = ({}, {"language": "de"}, {"language": ""}, [])
+    for refused in wrong:
+        answer = await api.call("PATCH", "/api/v1/users/me", refused, token=account.access)
+        assert answer.status == 422
+
+
 async def test_change_me_assigns_nothing_else(api: Api) -> None:
     account = await api.sign_up()
     for extra in ({"role": "admin"}, {"email": "other@example.com"}, {"id": "1"}):
@@ -127,6 +159,49 @@ async def test_change_password_needs_the_current_one(api: Api) -> None:
     answer = await api.call("POST", "/api/v1/users/me/password", body, token=account.access)
     assert answer.status == 403
     assert (await api.me(account)).status == 200
+
+
+async def test_change_password_guesses_are_delayed_like_sign_ins(
+    api: Api, db: asyncpg.Connection
+) -> None:
+    account = await api.sign_up()
+    body = {"current_password": "not this one", "new_password": "a new and better one"}
+    answers = [
+        await api.call("POST", "/api/v1/users/me/password", body, token=account.access)
+        for _ in range(6)
+    ]
+    assert [answer.status for answer in answers] == [403] * 5 + [429]
+    failed = "SELECT count(*) FROM login_history WHERE outcome = 'wrong_password'"
+    assert await db.fetchval(failed) == 5
+
+
+async def test_change_password_refuses_a_weak_one(api: Api) -> None:
+    account = await api.sign_up()
+    body = {"current_password": PASSWORD, "new_password": f"{account.email}{account.email}"}
+    answer = await api.call("POST", "/api/v1/users/me/password", body, token=account.access)
+    assert answer.status == 422
+    assert [error["field"] for error in answer.body["errors"]] == ["new_password"]
+    assert (await api.me(account)).status == 200
+
+
+async def test_change_password_by_many_at_once_lets_one_win(api: Api) -> None:
+    account = await api.sign_up()
+    passwords = [f"a new and better one, number {number}" for number in range(4)]
+    answers = await asyncio.gather(
+        *(
+            api.call(
+                "POST",
+                "/api/v1/users/me/password",
+                {"current_password": PASSWORD, "new_password": each},
+                token=account.access,
+            )
+            for each in passwords
+        )
+    )
+    statuses = [answer.status for answer in answers]
+    assert statuses.count(204) == 1
+    won = passwords[statuses.index(204)]
+    assert (await api.login(account.email, won)).status == 200
 
 
 async def test_list_users_pages_through_all_of_them(api: Api, admin: Account) -> None:

@@ -1,12 +1,13 @@
 """The login history: complete, readable by its owner, and evident when it is touched."""
 
 import asyncio
+from ipaddress import ip_address
 
 import asyncpg
 import pytest
 
-from holdfast.apps.identity.history.actions import verify_history
-from holdfast.apps.identity.history.rules import BrokenChainError
+from holdfast.apps.identity.history.actions import record_logins, verify_history
+from holdfast.apps.identity.history.rules import Attempt, BrokenChainError
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.secrets import Secrets
 from holdfast.apps.identity.tests.api import Account, Api
@@ -58,6 +59,18 @@ async def test_the_chain_holds_over_workers_and_partitions(
     assert await db.fetchval("SELECT count(*) FROM login_chains") == 2
     # The old chain's rows are in a partition of another name, as if it had been dropped.
     assert await verify_history(here.db, here.secrets) == 22
+
+
+async def test_the_chain_holds_when_two_workers_take_turns(
+    api: Api, here: Identity, db: asyncpg.Connection
+) -> None:
+    account = await api.sign_up()
+    attempt = Attempt(b"an account", None, ip_address("203.0.113.7"), "another worker", "delayed")
+    for turn in range(6):
+        await api.login(account.email)
+        if turn % 2:
+            await record_logins(here, [attempt, attempt])
+    assert await verify_history(here.db, here.secrets) == 13
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from holdfast.apps.identity.access.rules import PERSONAL, write_carried
 from holdfast.apps.identity.history.actions import verify_history
 from holdfast.apps.identity.history.rules import Attempt, digests
 from holdfast.apps.identity.keys.rules import make_key, seal
@@ -38,9 +39,10 @@ EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 BCRYPT = "$2b$04$Zw2CR0ZLZQAOrMFqTvkx3e3vgciSK0o5GxYDqa0CsOWCOjsxx6ZHO"  # of that password
 TOKEN = rules.first_token(ADA, datetime.now(UTC).replace(microsecond=0) + timedelta(days=1))
 KEY = make_key("Ed25519")
+PERSONAL_TOKEN = UUID("0199a8f3-7c20-7a15-b0de-62c1f4a98d07")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Earlier(App):
     """Identity as it was when this was its last migration."""
 
@@ -98,11 +100,49 @@ async def add_signing_keys(db: asyncpg.Connection) -> None:
     )
 
 
+async def add_people(db: asyncpg.Connection) -> None:
+    await db.execute(
+        "UPDATE users SET email_verified_at = now(), language = 'ko' WHERE id = $1", ADA
+    )
+    await db.execute(
+        "INSERT INTO audit_log (actor_id, user_id, action, facts) VALUES ($1, $1, 'test', '{}')",
+        ADA,
+    )
+
+
+async def add_factors(db: asyncpg.Connection) -> None:
+    await db.execute(
+        """INSERT INTO passkeys
+             (credential_id, user_id, name, public_key, sign_count, transports, backed_up)
+           VALUES ('\\x01', $1, 'Phone', '\\x02', 0, '{}', true)""",
+        ADA,
+    )
+    await db.execute("INSERT INTO oauth_accounts VALUES ('google', '1', $1, $2)", ADA, EMAIL)
+
+
+async def add_clients(db: asyncpg.Connection) -> None:
+    await db.execute(
+        """INSERT INTO clients
+           VALUES ('shop', 'Shop', NULL, '{https://shop.example/in}', '{}', '{openid}', false)"""
+    )
+    await db.execute("INSERT INTO consents VALUES ($1, 'shop', '{openid}')", ADA)
+    await db.execute(
+        """INSERT INTO personal_tokens (id, user_id, name, expires_at)
+           VALUES ($1, $2, 'Backup', $3)""",
+        PERSONAL_TOKEN,
+        ADA,
+        TOKEN.expires_at,
+    )
+
+
 ROWS = {
     "0001_accounts": add_accounts,
     "0002_sessions": add_sessions,
     "0003_logins": add_logins,
     "0004_signing_keys": add_signing_keys,
+    "0005_people": add_people,
+    "0006_factors": add_factors,
+    "0007_clients": add_clients,
 }
 
 WHAT_THERE_IS = (
@@ -158,10 +198,24 @@ async def test_who_had_an_account_before_signs_in_after(
         ada = await api.sign_in(EMAIL, PASSWORD)
         me = (await api.me(ada)).data
         assert (me["id"], me["name"], me["roles"]) == (str(ADA), "Ada", ["editor", "user"])
+        assert (me["email_verified"], me["language"]) == (
+            (True, "ko") if "0005_people" in reached else (False, "en")
+        )
         sessions = await api.call("GET", "/api/v1/users/me/sessions", token=ada.access)
         assert len(sessions.data) == 1 + ("0002_sessions" in reached)
         logins = await api.call("GET", "/api/v1/users/me/logins", token=ada.access)
         assert len(logins.data) == 1 + ("0003_logins" in reached)
+        activity = await api.call("GET", "/api/v1/users/me/activity", token=ada.access)
+        assert [one["action"] for one in activity.data] == ["test"] * ("0005_people" in reached)
+        export = await api.call("GET", "/api/v1/users/me/export", token=ada.access)
+        for kind, since in (
+            ("passkeys", "0006_factors"),
+            ("linked_accounts", "0006_factors"),
+            ("consents", "0007_clients"),
+        ):
+            assert len(export.data[kind]) == (since in reached)
+        token = write_carried(PERSONAL, PERSONAL_TOKEN, TOKEN.expires_at, SECRETS)
+        assert (await api.me(token)).status == (200 if "0007_clients" in reached else 401)
         keys = (await api.call("GET", "/.well-known/jwks.json")).body["keys"]
         assert len(keys) == 1
         assert (keys[0]["kid"] == KEY.kid) == ("0004_signing_keys" in reached)

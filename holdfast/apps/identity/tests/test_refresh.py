@@ -137,7 +137,8 @@ async def test_refresh_scans_no_table_however_little_is_known_of_it(
     plan = [
         line
         for (line,) in await db.fetch(
-            f"EXPLAIN (ANALYZE) {UPDATE_REFRESH_TOKENS_USED}", hashes, expiries, hashes
+            f"EXPLAIN (ANALYZE) {UPDATE_REFRESH_TOKENS_USED}",
+            *(hashes, expiries, [None] * len(hashes), hashes),
         )
     ]
     executed = [line for line in plan if "Scan" in line and "never executed" not in line]

@@ -174,6 +174,35 @@ async def test_create_permission_belongs_to_admins_at_once(api: Api, admin: Acco
     assert (await make_role(api, admin, "seller", "deals:write")).status == 201
 
 
+async def test_change_role_describes_it_and_changes_nothing_else(api: Api, admin: Account) -> None:
+    for role in ("support", "admin"):
+        await make_role(api, admin, role, "users:read")
+        before = (await api.call("GET", f"{ROLES}/{role}", token=admin.access)).data
+        body = {"description": "Answers mails"}
+        changed = await api.call("PATCH", f"{ROLES}/{role}", body, token=admin.access)
+        assert (changed.status, changed.data) == (200, {**before, **body})
+        shown = await api.call("GET", f"{ROLES}/{role}", token=admin.access)
+        assert shown.body == changed.body
+
+
+async def test_change_role_refuses_what_is_not_acceptable(api: Api, admin: Account) -> None:
+    await make_role(api, admin, "support")
+    for body in (
+        {},
+        {"description": "d" * 201},
+        {"description": "nul\0"},
+        {"description": None},
+        {"description": "", "name": "admin"},
+        {"description": "", "permissions": ["users:read"]},
+    ):
+        answer = await api.call("PATCH", f"{ROLES}/support", body, token=admin.access)
+        assert answer.status == 422, body
+    ghost = await api.call("PATCH", f"{ROLES}/ghost", {"description": ""}, token=admin.access)
+    assert ghost.status == 404
+    shown = (await api.call("GET", f"{ROLES}/support", token=admin.access)).data
+    assert (shown["description"], shown["permissions"]) == ("made by a test", [])
+
+
 async def test_list_permissions(api: Api, admin: Account) -> None:
     listed = await api.call("GET", "/api/v1/admin/permissions", token=admin.access)
     assert {"name": "users:read", "description": "See all accounts"} in listed.data
@@ -186,6 +215,7 @@ async def test_roles_are_closed_to_ordinary_users(api: Api) -> None:
         ("GET", ROLES, None),
         ("POST", ROLES, {"name": "mine", "permissions": []}),
         ("GET", f"{ROLES}/admin", None),
+        ("PATCH", f"{ROLES}/user", {"description": "mine"}),
         ("DELETE", f"{ROLES}/user", None),
         ("PUT", f"{ROLES}/user/permissions/users:read", None),
         ("DELETE", f"{ROLES}/user/permissions/users:read", None),
