@@ -22,7 +22,10 @@ from lab.load import Generator
 from lab.result import Lab, Result
 from lab.servers import stack
 
-NAMES = ("users_me", "login", "refresh", "refresh_lookup", "role_change", "memory", "up")
+NAMES = (
+    *("users_me", "login", "refresh", "refresh_lookup"),
+    *("role_change", "earlier", "memory", "up"),
+)
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -58,6 +58,7 @@ class Stack:
                 "REDIS_URL": self.valkey.server.url,
                 "HOLDFAST_SECRET": "known to whoever reads the benchmarks",
                 "HOLDFAST_LIMITS": "off",
+                "HOLDFAST_ORIGIN": "http://localhost:8000",
                 "HOLDFAST_DB_POOL_MIN": "1",
             }
         finally:
@@ -95,10 +96,12 @@ def stack() -> Iterator[Stack]:
 
 
 @contextmanager
-def worker(environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE) -> Iterator[Served]:
-    """`holdfast serve identity`: one process."""
+def worker(
+    environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE, tree: Path = ROOT
+) -> Iterator[Served]:
+    """`holdfast serve identity`: one process, of this tree's code or another's."""
     command = [sys.executable, "-m", "holdfast.cli.main", "serve", "identity"]
-    with _served(command, environ, cores, ready="/health/ready") as served:
+    with _served(command, environ, cores, ready="/health/ready", tree=tree) as served:
         yield served
 
 
@@ -116,13 +119,17 @@ def application(
 
 @contextmanager
 def _served(
-    command: list[str], environ: Mapping[str, str], cores: tuple[int, ...], ready: str
+    command: list[str],
+    environ: Mapping[str, str],
+    cores: tuple[int, ...],
+    ready: str,
+    tree: Path = ROOT,
 ) -> Iterator[Served]:
     port = free_port()
     with tempfile.TemporaryFile() as log, on(*cores):
         process = subprocess.Popen(
             [*command, "--port", str(port)],
-            cwd=ROOT,
+            cwd=tree,
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -18,7 +18,8 @@ from holdfast.apps.identity.accounts.queries import (
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.roles.queries import insert_user_role
-from holdfast.apps.identity.sessions.actions import begin_session
+from holdfast.apps.identity.sessions.actions import begin_session, tokens_of
+from holdfast.apps.identity.visitor import Visitor
 from holdfast.core.settings import Settings
 from lab.servers import execute
 
@@ -57,11 +58,12 @@ async def _people(environ: Mapping[str, str], number: int, roles: tuple[str, ...
 async def _person(here: Identity, password_hash: str, roles: tuple[str, ...]) -> Person:
     email = f"person{next(_numbers)}@example.com"
     async with here.db.transaction() as db:
-        user_id = await insert_user(db, email=email, name="One of many")
+        user_id = await insert_user(db, email=email, name="One of many", verified=False)
         if user_id is None:
             raise RuntimeError(f"{email} has an account in this database already.")
         await insert_credentials(db, user_id=user_id, password_hash=password_hash)
         for role in roles:
             await insert_user_role(db, user_id=user_id, role=role)
-    tokens = await begin_session(here, user_id, ip=ip_address("127.0.0.1"), device="lab")
+    session = await begin_session(here, user_id, Visitor(ip_address("127.0.0.1"), "lab", None), [])
+    tokens = await tokens_of(here, session, session.token)
     return Person(user_id, email, tokens.access_token, tokens.refresh_token)
