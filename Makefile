@@ -16,7 +16,7 @@ up: $(VENV)/ready ## start everything on this machine and show where to look
 	@exec $(VENV)/bin/holdfast up $(ARGS)
 
 test: check ## every check, then every test, against real servers
-	@$(RUN) pytest holdfast tests lab $(ARGS)
+	@$(RUN) pytest -n 3 --dist loadscope holdfast tests lab $(ARGS)
 
 check: $(VENV)/ready ## style, types, import walls, SQL against the migrated schema, repository rules
 	@$(RUN) ruff check . && $(RUN) ruff format --check .

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -100,3 +101,10 @@ async def _run_sql(url: str, statement: str) -> None:
 @pytest.fixture(scope="session")
 def repository() -> Path:
     return Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Give each operation's test of a contract an id of its own: of equal ones only one would run."""
+    for item in items:
+        if label := getattr(item, "operation_label", None):
+            item._id = item._id.with_params(label)  # noqa: SLF001 - there is no other way

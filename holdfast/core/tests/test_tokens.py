@@ -87,7 +87,7 @@ async def test_a_token_is_verified_once_and_then_remembered(alg: str) -> None:
         {"exp": "tomorrow"},
         {"exp": None},
         {"sub": "me"},
-        {"iat": int(time.time()) + 86_400, "exp": int(time.time()) + 99_999},
+        {"iat": 2**40, "exp": 2**40 + 900},
     ],
     ids=str,
 )

@@ -104,6 +104,17 @@ class Api:
         return await self.call("POST", "/api/v1/auth/refresh", {"refresh_token": refresh_token})
 
 
+class Server(uvicorn.Server):
+    """Stops when it is told to, and not at its next look at the clock."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.told_to_stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.told_to_stop.wait()
+
+
 @asynccontextmanager
 async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     """Serve in this process and loop; answers the address."""
@@ -111,7 +122,7 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     config = uvicorn.Config(
         app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=2
     )
-    server = uvicorn.Server(config)
+    server = Server(config)
     serving = asyncio.create_task(server._serve([listening]))
     while not server.started:
         if serving.done():
@@ -121,7 +132,7 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.told_to_stop.set()
         await serving
 
 
