@@ -12,6 +12,7 @@ from holdfast.apps.identity.tests.api import Account, Api, served
 from holdfast.core.settings import Settings
 from holdfast.core.web import build
 
+PATIENCE_S = 20  # other tests hash at the same time; those of a full pool have their own deadline
 SECRET = "a secret that only the tests know, and long enough"
 
 
@@ -23,6 +24,7 @@ def environ(database_url: str, redis_url: str) -> dict[str, str]:
         "HOLDFAST_SECRET": SECRET,
         "HOLDFAST_LIMITS": "off",
         "HOLDFAST_DB_POOL_MIN": "1",
+        "HOLDFAST_IDENTITY_HASH_DEADLINE_S": str(PATIENCE_S),
     }
 
 
@@ -33,7 +35,7 @@ def settings(environ: dict[str, str]) -> Settings:
 
 @pytest.fixture
 def options() -> Options:
-    return Options()
+    return Options(hash_deadline_s=PATIENCE_S)
 
 
 @pytest.fixture
