@@ -4,9 +4,8 @@ Claim: a password's hash is the whole cost of a login, and light requests do not
 Target: at least 90 % of the logins/s that the bare Argon2id check (19 MiB, t=2, p=1) reaches with
 as many threads on the same cores; meanwhile p99 of `users/me` below 10 ms.
 What bounds it: about 20 ms of CPU a hash, which nothing in the service can make less. The rest of a
-login is about 2.5 ms of the worker's CPU and 1.5 ms of PostgreSQL's, for nine round trips and four
-commits (the attempt is taken, the session made, the history written); so on two busy cores five
-sixths of the bare hash is what there is to have. The history's five round trips are the first to save.
+login is the worker's and PostgreSQL's CPU for five round trips and four commits (the attempt is
+taken and given back, the session made, the history written), on cores that the hashes need too.
 
 The worker may use every core, so its hashing threads share one with the load generator, which is
 light here; PostgreSQL is on the servers' core, as always. The bare hash has the same cores to
