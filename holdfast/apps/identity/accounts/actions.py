@@ -27,6 +27,16 @@ from holdfast.core.outbox import emit
 EVERYONE = "user"
 
 
+async def require_way_in(db: Executor, user_id: UUID) -> None:
+    """Refuse to take away what was the last way to sign in; for the end of what takes it."""
+    if not await queries.select_way_in(db, user_id):
+        raise LastWayInError
+
+
+class LastWayInError(ConflictError):
+    sentence = "This is your last way to sign in. Set a password or add another one first."
+
+
 class Followed(NamedTuple):
     """A link of a mail that somebody has opened, and the account that it is about."""
 

@@ -113,3 +113,19 @@ async def update_password_hash(
     """Only if it is still the one that was checked."""
     status = await db.execute(UPDATE_PASSWORD_HASH, password_hash, user_id, checked_hash)
     return int(status.rpartition(" ")[2])
+
+
+SELECT_WAY_IN = """
+SELECT (
+  EXISTS (SELECT FROM credentials WHERE credentials.user_id = $1)
+  OR EXISTS (SELECT FROM passkeys WHERE passkeys.user_id = $1)
+  OR EXISTS (SELECT FROM oauth_accounts WHERE oauth_accounts.user_id = $1)
+)::boolean AS there_is
+"""
+
+
+async def select_way_in(db: Executor, user_id: UUID) -> bool | None:
+    """Whether there is a password, a passkey or a link by which the user can sign in."""
+    [record] = await db.fetch(SELECT_WAY_IN, user_id)
+    value: bool | None = record[0]
+    return value

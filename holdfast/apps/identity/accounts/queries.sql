@@ -49,3 +49,12 @@ SELECT password_hash FROM credentials WHERE user_id = @user_id;
 UPDATE credentials SET password_hash = @password_hash, changed_at = now()
 WHERE user_id = @user_id AND password_hash = @checked_hash;
 
+
+-- name: select_way_in :one
+-- Whether there is a password, a passkey or a link by which the user can sign in.
+-- exactly one row
+SELECT (
+  EXISTS (SELECT FROM credentials WHERE credentials.user_id = @user_id)
+  OR EXISTS (SELECT FROM passkeys WHERE passkeys.user_id = @user_id)
+  OR EXISTS (SELECT FROM oauth_accounts WHERE oauth_accounts.user_id = @user_id)
+)::boolean AS there_is;

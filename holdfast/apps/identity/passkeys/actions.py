@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from holdfast.apps.identity.accounts.actions import require_way_in
 from holdfast.apps.identity.audit.actions import record
 from holdfast.apps.identity.guard import Caller, require_verified
 from holdfast.apps.identity.login.actions import Entered, enter
@@ -77,7 +78,7 @@ async def add_passkey(
         raise InvalidError(("credential", "is no answer to these options; begin again"))
     async with here.db.transaction() as db:
         owner = await _lock_owner(db, caller.user_id)
-        if (await queries.select_ways_in(db, caller.user_id)).passkeys >= MOST:
+        if await queries.select_passkeys_number(db, caller.user_id) >= MOST:
             raise TooManyPasskeysError
         passkey = await queries.insert_passkey(
             db, user_id=caller.user_id, name=name, **new._asdict()
@@ -109,9 +110,7 @@ async def remove_passkey(here: Identity, user_id: UUID, passkey_id: UUID) -> Non
         name = await queries.delete_passkey(db, user_id=user_id, passkey_id=passkey_id)
         if name is None:
             raise NoSuchPasskeyError
-        left = await queries.select_ways_in(db, user_id)
-        if not left.passkeys and not left.others:
-            raise LastWayInError
+        await require_way_in(db, user_id)
         await record(db, "passkey.removed", actor=user_id, user=user_id, passkey=passkey_id)
         await post(db, "passkey_removed", owner.email, owner.language, name=name)
 
@@ -225,12 +224,6 @@ class NoSuchPasskeyError(NotFoundError):
 
 class TooManyPasskeysError(ConflictError):
     sentence = f"An account has {MOST} passkeys at most. Remove one that you do not use."
-
-
-class LastWayInError(ConflictError):
-    sentence = (
-        "This is your last way to sign in. Set a password or add another passkey, then remove it."
-    )
 
 
 class NoNameError(ConflictError):

@@ -25,25 +25,15 @@ async def lock_owner(db: Executor, user_id: UUID) -> Owner | None:
     return None if record is None else Owner(*record)
 
 
-class WaysIn(NamedTuple):
-    passkeys: int
-    others: bool
-
-
-SELECT_WAYS_IN = """
-SELECT
-  (SELECT count(*) FROM passkeys p WHERE p.user_id = $1) AS passkeys,
-  (
-    EXISTS (SELECT FROM credentials c WHERE c.user_id = $1)
-    OR EXISTS (SELECT FROM oauth_accounts a WHERE a.user_id = $1)
-  )::boolean AS others
+SELECT_PASSKEYS_NUMBER = """
+SELECT count(*) AS number FROM passkeys WHERE user_id = $1
 """
 
 
-async def select_ways_in(db: Executor, user_id: UUID) -> WaysIn:
-    """How many passkeys a user has, and whether there is another way to sign in."""
-    [record] = await db.fetch(SELECT_WAYS_IN, user_id)
-    return WaysIn(*record)
+async def select_passkeys_number(db: Executor, user_id: UUID) -> int:
+    [record] = await db.fetch(SELECT_PASSKEYS_NUMBER, user_id)
+    value: int = record[0]
+    return value
 
 
 class Passkey(NamedTuple):

@@ -4,17 +4,9 @@
 SELECT email::text AS email, language FROM users
 WHERE id = @user_id AND NOT service FOR NO KEY UPDATE;
 
--- name: select_ways_in :one
--- How many passkeys a user has, and whether there is another way to sign in.
--- row: WaysIn
--- not null: passkeys, others
+-- name: select_passkeys_number :one
 -- exactly one row
-SELECT
-  (SELECT count(*) FROM passkeys p WHERE p.user_id = @user_id) AS passkeys,
-  (
-    EXISTS (SELECT FROM credentials c WHERE c.user_id = @user_id)
-    OR EXISTS (SELECT FROM oauth_accounts a WHERE a.user_id = @user_id)
-  )::boolean AS others;
+SELECT count(*) AS number FROM passkeys WHERE user_id = @user_id;
 
 -- name: insert_passkey :one
 -- No row when the credential is known already, whoever's it is.

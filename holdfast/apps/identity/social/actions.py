@@ -6,7 +6,7 @@ from secrets import token_urlsafe
 from typing import NamedTuple
 from uuid import UUID
 
-from holdfast.apps.identity.accounts.actions import EVERYONE
+from holdfast.apps.identity.accounts.actions import EVERYONE, require_way_in
 from holdfast.apps.identity.audit.actions import record
 from holdfast.apps.identity.guard import Caller, require_verified
 from holdfast.apps.identity.login.actions import Entered, enter
@@ -30,7 +30,7 @@ from holdfast.apps.identity.social.schemas import Flow, Profile, ProviderName, R
 from holdfast.apps.identity.tickets.actions import TicketRefusedError, issue, redeem
 from holdfast.apps.identity.visitor import Visitor
 from holdfast.core.db import Executor
-from holdfast.core.errors import ConflictError, ForbiddenError, NotFoundError
+from holdfast.core.errors import ForbiddenError, NotFoundError
 from holdfast.core.outbox import emit
 
 PURPOSE = "social"
@@ -130,8 +130,7 @@ async def unlink(here: Identity, caller: Caller, provider: ProviderName) -> None
         )
         if account is None or not await _unlink(db, provider, account, caller.user_id):
             raise NotFoundError("Your account is not linked with this provider.")
-        if not await queries.select_another_way_in(db, caller.user_id):
-            raise LastWayInError
+        await require_way_in(db, caller.user_id)
 
 
 async def handle_kakao_unlink(here: Identity, kakao_id: str) -> None:
@@ -232,7 +231,3 @@ async def _unlink(
 
 class SignInDeclinedError(ForbiddenError):
     sentence = "You did not allow the provider to tell us who you are."
-
-
-class LastWayInError(ConflictError):
-    sentence = "You could not sign in any more. Set a password or add a passkey first."

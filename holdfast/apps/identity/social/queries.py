@@ -120,22 +120,6 @@ async def delete_link(db: Executor, *, user_id: UUID, provider: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-SELECT_ANOTHER_WAY_IN = """
-SELECT (
-  EXISTS (SELECT FROM credentials WHERE credentials.user_id = $1)
-  OR EXISTS (SELECT FROM passkeys WHERE passkeys.user_id = $1)
-  OR EXISTS (SELECT FROM oauth_accounts WHERE oauth_accounts.user_id = $1)
-)::boolean AS there_is
-"""
-
-
-async def select_another_way_in(db: Executor, user_id: UUID) -> bool | None:
-    """Whether there is still a password, a passkey or a link by which the user can sign in."""
-    [record] = await db.fetch(SELECT_ANOTHER_WAY_IN, user_id)
-    value: bool | None = record[0]
-    return value
-
-
 SELECT_SESSIONS_BEGUN_BY = """
 SELECT id FROM sessions
 WHERE user_id = $1 AND $2::text = ANY(amr) AND ended_at IS NULL AND expires_at > now()

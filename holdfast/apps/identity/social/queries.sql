@@ -44,15 +44,6 @@ ORDER BY provider;
 -- name: delete_link :execrows
 DELETE FROM oauth_accounts WHERE user_id = @user_id AND provider = @provider;
 
--- name: select_another_way_in :one
--- Whether there is still a password, a passkey or a link by which the user can sign in.
--- exactly one row
-SELECT (
-  EXISTS (SELECT FROM credentials WHERE credentials.user_id = @user_id)
-  OR EXISTS (SELECT FROM passkeys WHERE passkeys.user_id = @user_id)
-  OR EXISTS (SELECT FROM oauth_accounts WHERE oauth_accounts.user_id = @user_id)
-)::boolean AS there_is;
-
 -- name: select_sessions_begun_by :many
 -- The user's open sessions in whose proof a provider had a part.
 SELECT id FROM sessions
