@@ -82,6 +82,8 @@ class Settings(Environment):
     redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
     secret: str = Field(min_length=32)
     origin: str = Field("http://localhost:8000", pattern="^https?://[^/]+$")
+    identity_url: str | None = Field(None, pattern="^https?://[^/]+$")  # where it is not the origin
+    audience: str = Field("holdfast", alias="HOLDFAST_IDENTITY_AUDIENCE")
     limits: Literal["on", "off"] = "on"
     trusted_proxies: Annotated[
         tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_comma_separated)

@@ -90,7 +90,7 @@ def build(settings: Settings, *services: Service) -> ASGIApp:
 
 
 class Frame:
-    """Hot routes first; everything else goes to the framework, with its body bounded."""
+    """Hot routes first, then the framework; either way the body is bounded."""
 
     def __init__(self, app: FastAPI, hot: Hot) -> None:
         self.app = app
@@ -107,7 +107,7 @@ class Frame:
         scope["holdfast.route"] = scope["path"]
         scope["app"] = self.app
         try:
-            await handler(scope, receive, send)
+            await handler(scope, _bounded(scope, receive), send)
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)
         except Exception:
@@ -192,15 +192,28 @@ def _invalid(error: RequestValidationError) -> ProblemError:
     )
 
 
+async def body_of(receive: Receive) -> bytes:
+    """The whole body, for a hot route; `Frame` has bounded it."""
+    message = await receive()
+    if not message.get("more_body"):
+        return bytes(message.get("body", b""))
+    parts = [message["body"]]
+    while message.get("more_body"):
+        message = await receive()
+        parts.append(message.get("body", b""))
+    return b"".join(parts)
+
+
 def _bounded(scope: Scope, receive: Receive) -> Receive:
     """Refuse a body that is too large by what it says of itself, or as soon as it becomes so."""
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
     received = 0
 
     async def receive_some() -> Message:
         nonlocal received
-        if declared.isdigit() and int(declared) > LARGEST_BODY:
-            raise TooLargeError
+        if not received:
+            declared = dict(scope["headers"]).get(b"content-length", b"0")
+            if declared.isdigit() and int(declared) > LARGEST_BODY:
+                raise TooLargeError
         message = await receive()
         received += len(message.get("body", b""))
         if received > LARGEST_BODY:

@@ -17,11 +17,11 @@ from starlette.types import Scope
 from holdfast.apps.identity.access.rules import PERSONAL, Carrier, read_carried
 from holdfast.apps.identity.access.schemas import Grants
 from holdfast.apps.identity.resources import Here, Identity
+from holdfast.core.callers import bearer_token
 from holdfast.core.errors import ForbiddenError, UnauthenticatedError
 from holdfast.core.limits import Spend, bucket_address, client_address
 from holdfast.core.tokens import Claims, TokenVerifier
 
-SCHEME = b"bearer "
 PERSONAL_TOKEN = PERSONAL.encode()
 PROOF_COUNTS_FOR = timedelta(minutes=10)
 
@@ -117,15 +117,6 @@ def _whose(here: Identity, scope: Scope, kind: str, user_id: UUID | None) -> str
         case "ip":
             return bucket_address(address_of(here, scope))
     return "all"
-
-
-def bearer_token(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            if value[: len(SCHEME)].lower() != SCHEME:
-                break
-            return bytes(value[len(SCHEME) :])
-    raise UnauthenticatedError
 
 
 async def _signed_in(here: Here, request: Request) -> Caller:

@@ -8,12 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from holdfast.apps.identity.access.schemas import Grants
 from holdfast.apps.identity.client_auth import AnyClient, OAuthRoute, Parameters, json_answer
-from holdfast.apps.identity.guard import admit_exactly, bearer_token, let_in, verify
+from holdfast.apps.identity.guard import admit_exactly, let_in, verify
 from holdfast.apps.identity.keys.actions import PUBLISHED_BEFORE_SIGNING
 from holdfast.apps.identity.openid import actions
 from holdfast.apps.identity.openid.rules import discovery
 from holdfast.apps.identity.resources import Here
 from holdfast.apps.identity.visitor import visitor_of
+from holdfast.core.callers import bearer_token
 from holdfast.core.errors import ForbiddenError, UnauthenticatedError
 
 router = APIRouter()
