@@ -22,29 +22,36 @@ from lab.load import Generator
 from lab.result import Lab, Result
 from lab.servers import stack
 
-NAMES = (
-    *("users_me", "login", "refresh", "refresh_lookup"),
-    *("role_change", "earlier", "memory", "up"),
-)
+AREAS = {  # a benchmark is a module of its area's folder
+    "identity": (
+        *("users_me", "login", "refresh", "refresh_lookup"),
+        *("role_change", "earlier", "memory", "up"),
+    ),
+    "deals": (
+        *("place_order", "in_process", "sold_out", "thousand_sales"),
+        *("deal_list", "product_pages", "product_inserts", "order_reads"),
+    ),
+}
+AREA_OF = {name: area for area, names in AREAS.items() for name in names}
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     told = _arguments()
     if told.list:
-        for name in NAMES:
+        for name in AREA_OF:
             print(f"{name:16}{_about(name).splitlines()[0]}")
         return
     began = time.monotonic()
     with stack() as servers, Generator.start() as load:
-        for name in told.names or NAMES:
+        for name in told.names or AREA_OF:
             print(f"\n{name}: {_about(name).splitlines()[0]}", flush=True)
             lab = Lab(servers, load, _sayer(name))
             pressed = machine.Moment.now({})
-            result = import_module(f"lab.identity.{name}").measure(lab)
+            result = _module(name).measure(lab)
             kept = _keep(name, result, machine.Moment.now({}).since(pressed))
             print("\n" + report.table(kept), flush=True)
-    report.write(RESULTS, NAMES)
+    report.write(RESULTS, list(AREA_OF))
     print(f"\n{time.monotonic() - began:.0f} s. Kept in lab/results; summary in its README.md.")
 
 
@@ -55,13 +62,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all by default")
     parser.add_argument("--list", action="store_true", help="say what there is, measure nothing")
     told = parser.parse_args()
-    if unknown := set(told.names) - set(NAMES):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(NAMES)}")
+    if unknown := set(told.names) - set(AREA_OF):
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(AREA_OF)}")
     return told
 
 
+def _module(name: str) -> Any:
+    return import_module(f"lab.{AREA_OF[name]}.{name}")
+
+
 def _about(name: str) -> str:
-    return dedent(import_module(f"lab.identity.{name}").__doc__ or "").strip()
+    return dedent(_module(name).__doc__ or "").strip()
 
 
 def _sayer(name: str) -> Callable[[str], None]:

@@ -351,16 +351,18 @@ def _length(head: bytes) -> int:
     return int(head[at + 15 :].split(b"\r", 1)[0])
 
 
-def get(path: str, token: str = "") -> bytes:
-    return _request("GET", path, token)
+def get(path: str, token: str = "", *headers: str) -> bytes:
+    return _request("GET", path, token, b"", headers)
 
 
-def post(path: str, body: bytes) -> bytes:
-    return _request("POST", path, "", body)
+def post(path: str, body: bytes, token: str = "", *headers: str) -> bytes:
+    return _request("POST", path, token, body, headers)
 
 
-def _request(method: str, path: str, token: str, body: bytes = b"") -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1"]
+def _request(
+    method: str, path: str, token: str, body: bytes = b"", headers: Sequence[str] = ()
+) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers]
     if token:
         lines.append(f"Authorization: Bearer {token}")
     if body:

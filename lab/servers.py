@@ -1,7 +1,7 @@
 """What is measured: real servers with a fresh, migrated database, and workers as processes.
 
 PostgreSQL and Valkey are those of `holdfast up`, durable, on the servers' core; a worker is
-`holdfast serve identity` with the rate limits off. Whatever else answers HTTP here runs under the
+`holdfast serve` of one app, with the rate limits off. Whatever else answers HTTP here runs under the
 same uvicorn with the same options, so that only the application differs. Nothing outlives the
 block that started it.
 """
@@ -28,13 +28,14 @@ import asyncpg
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey
 from holdfast.core import manifest
 from holdfast.core.migrate import migrate
-from lab.machine import SERVER_CORE, on
+from lab.machine import CORES, SERVER_CORE, on
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 60
 POSTGRES = {"max_connections": "300", "max_wal_size": "4GB"}  # 4 GB: no checkpoint in mid-round
 ON_ONE_CORE = (SERVER_CORE,)
+IDENTITY = "identity"
 _numbers = count(1)
 
 
@@ -46,13 +47,14 @@ class Stack:
     valkey: Running
 
     @contextmanager
-    def database(self) -> Iterator[dict[str, str]]:
-        """The environment of workers that use a fresh, migrated database and nothing else."""
+    def database(self, *apps: str) -> Iterator[dict[str, str]]:
+        """The environment of workers that use a fresh database, migrated for these apps."""
         server_url, name = self.postgres.server.url, f"bench_{next(_numbers)}"
         url = urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
         asyncio.run(execute(server_url, f"CREATE DATABASE {name}"))
         try:
-            asyncio.run(migrate(url, manifest.find("identity")))
+            for app in apps or (IDENTITY,):
+                asyncio.run(migrate(url, manifest.find(app)))
             yield {
                 "DATABASE_URL": url,
                 "REDIS_URL": self.valkey.server.url,
@@ -63,6 +65,15 @@ class Stack:
             }
         finally:
             asyncio.run(execute(server_url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+    @contextmanager
+    def spread(self) -> Iterator[None]:
+        """PostgreSQL on all cores meanwhile, as far as its connections are new."""
+        os.sched_setaffinity(self.postgres.pid, CORES)
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(self.postgres.pid, ON_ONE_CORE)
 
     @property
     def watched(self) -> dict[str, int]:
@@ -97,23 +108,30 @@ def stack() -> Iterator[Stack]:
 
 @contextmanager
 def worker(
-    environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE, tree: Path = ROOT
+    environ: Mapping[str, str],
+    cores: tuple[int, ...] = ON_ONE_CORE,
+    tree: Path = ROOT,
+    app: str = IDENTITY,
 ) -> Iterator[Served]:
-    """`holdfast serve identity`: one process, of this tree's code or another's."""
-    command = [sys.executable, "-m", "holdfast.cli.main", "serve", "identity"]
+    """`holdfast serve APP`: one process, of this tree's code or another's."""
+    command = [sys.executable, "-m", "holdfast.cli.main", "serve", app]
     with _served(command, environ, cores, ready="/health/ready", tree=tree) as served:
         yield served
 
 
 @contextmanager
 def application(
-    path: str, environ: Mapping[str, str], python: Path = Path(sys.executable), ready: str = "/"
+    path: str,
+    environ: Mapping[str, str],
+    python: Path = Path(sys.executable),
+    ready: str = "/",
+    cores: tuple[int, ...] = ON_ONE_CORE,
 ) -> Iterator[Served]:
     """Any ASGI application, under the uvicorn of some Python, as Holdfast's workers run it."""
     command = [str(python), "-m", "uvicorn", path, "--loop=uvloop", "--http=httptools"]
     command += ["--ws=none", "--log-level=warning", "--no-access-log"]
     command += ["--no-proxy-headers", "--no-server-header", "--backlog=2048"]
-    with _served(command, environ, ON_ONE_CORE, ready=ready) as served:
+    with _served(command, environ, cores, ready=ready) as served:
         yield served
 
 

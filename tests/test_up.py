@@ -115,9 +115,16 @@ def test_shows_accounts_that_can_log_in(house: Up, role: str) -> None:
     assert house.log_in(*house.account(role)) == 200
 
 
+def test_tells_everyone_where_a_companion_is(house: Up) -> None:
+    found = re.search(r"^  Payments +(http://127\.0\.0\.1:\d+)", house.said, re.MULTILINE)
+    assert found
+    assert house.ask(Request(f"{found[1]}/health/live")) == 200  # noqa: S310 - the address is ours
+    assert f"HOLDFAST_ORDERS_PAYMENT_URL='{found[1]}'" in (house.data / "env").read_text()
+
+
 def test_the_run_file_tells_every_process(house: Up) -> None:
     processes = house.processes()
-    assert {"postgres", "valkey", "worker-1", "worker-2", "identity-jobs"} == set(processes)
+    assert {"postgres", "valkey", "worker-1", "worker-2", "jobs", "payments"} == set(processes)
     assert {process["state"] for process in processes.values()} == {"running"}
 
 
@@ -130,7 +137,7 @@ def test_a_second_one_on_the_same_data_is_told_where_the_first_is(house: Up) -> 
     assert f"Already running: pid {house.process.pid}, url {house.url}" in told.stderr
 
 
-@pytest.mark.parametrize("name", ["worker-1", "identity-jobs", "valkey", "postgres"])
+@pytest.mark.parametrize("name", ["worker-1", "jobs", "payments", "valkey", "postgres"])
 def test_a_killed_part_comes_back(house: Up, name: str) -> None:
     os.kill(house.processes()[name]["pid"], signal.SIGKILL)
     until(lambda: house.processes()[name]["restarts"] == 1)

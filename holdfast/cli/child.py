@@ -19,7 +19,7 @@ from typing import Literal
 
 from holdfast.cli.tether import UNUSABLE
 
-Kind = Literal["server", "worker", "jobs"]
+Kind = Literal["server", "worker", "jobs", "companion"]
 State = Literal["starting", "running", "restarting", "stopped"]
 
 POLL_S = 0.03

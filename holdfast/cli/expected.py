@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from holdfast.cli.child import GaveUpError
 from holdfast.cli.data_folder import DataFolderError
+from holdfast.cli.deals.shop import RushError
 from holdfast.cli.listener import PortError
 from holdfast.cli.servers import ServerError
 from holdfast.core.errors import ProblemError
@@ -24,6 +25,7 @@ def errors() -> tuple[type[Exception], ...]:
         NoSuchAppError,
         PortError,
         ProblemError,
+        RushError,
         ServerError,
         SettingsError,
         asyncpg.PostgresError,

@@ -7,6 +7,7 @@ group named `group`. What goes wrong for a known reason is told in a sentence, n
 
 import asyncio
 import os
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -23,10 +24,11 @@ class Holdfast(click.Group):
     """Its own commands, and one group for every app that has some."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*super().list_commands(ctx), *(app.name for app in _apps_with_commands())]
+        apps = (app.name for app in manifest.having("commands"))
+        return [*super().list_commands(ctx), *apps]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in {app.name for app in _apps_with_commands()}:
+        if cmd_name in {app.name for app in manifest.having("commands")}:
             group: click.Command = manifest.find(cmd_name).module("commands").group
             return group
         return super().get_command(ctx, cmd_name)
@@ -40,10 +42,6 @@ class Holdfast(click.Group):
             if isinstance(error, import_module("holdfast.cli.expected").errors()):
                 raise click.ClickException(str(error)) from None
             raise
-
-
-def _apps_with_commands() -> list[manifest.App]:
-    return [app for app in manifest.apps() if (app.folder / "commands.py").exists()]
 
 
 @click.group(cls=Holdfast, epilog="Every command explains itself: holdfast COMMAND --help")
@@ -128,21 +126,63 @@ def migrate(app: str | None) -> None:
 
 
 @main.command()
-@click.argument("app")
+@click.argument("app", required=False)
 @click.option("--metrics-port", type=int, help="Serve /metrics here, on 127.0.0.1.")
-def jobs(app: str, metrics_port: int | None) -> None:
-    """Do APP's background work until told to stop: events, partitions, clean-up.
+def jobs(app: str | None, metrics_port: int | None) -> None:
+    """Do the background work of APP, or of every app, until told to stop.
 
-    Any number may run at once. Without one nothing is lost, but it waits.
+    Events on their way, partitions, clean-up, and what else an app has. Any number may run at
+    once. Without one nothing is lost, but it waits.
 
     \b
-    Example:      holdfast jobs identity --metrics-port 9101
+    Example:      holdfast jobs --metrics-port 9101
+                  holdfast jobs identity --metrics-port 9102
     Environment:  as for holdfast serve
     Exit status:  0 stopped as asked, 1 could not work, 2 the command line is wrong.
     """
     from holdfast.cli import serving
 
     serving.do_jobs(app, metrics_port=metrics_port)
+
+
+def _an_origin(_ctx: click.Context, _option: click.Parameter, url: str | None) -> str | None:
+    if url and not re.fullmatch("https?://[^/]+/?", url):
+        raise click.BadParameter("Write it as http://host:port")
+    return url
+
+
+@main.group()
+def deals() -> None:
+    """Sales in which everyone comes at the same moment."""
+
+
+@deals.command()
+@click.option("--buyers", default=1000, show_default=True, type=click.IntRange(1, 20_000))
+@click.option("--stock", default=100, show_default=True, type=click.IntRange(1, 1_000_000))
+@click.option("--url", callback=_an_origin, help="Hold it there, not in a house of its own.")
+@click.option("--admin-email", help="Who holds the sale; default: the demo admin.")
+@click.option("--admin-password", envvar="HOLDFAST_ADMIN_PASSWORD", help="Better in a variable.")
+def rush(
+    buyers: int, stock: int, url: str | None, admin_email: str | None, admin_password: str | None
+) -> None:
+    """Let all buyers order the same thing at once, and prove that the sale was just.
+
+    The services are real, and used by their public API alone: accounts are opened, a deal is made
+    for one unit each, and when it opens everybody orders. Then the list of winners and the ledger
+    must agree with what each buyer was told. Without --url, a house is started for it and removed.
+    Signing up takes longer than the sale: about 40 ms of computing for each buyer.
+
+    \b
+    Example:      holdfast deals rush --buyers 2000 --stock 50
+    Environment:  HOLDFAST_ADMIN_PASSWORD   with --admin-email
+    Output:       progress on stderr, the proof as the last line on stdout; times count from the
+                  opening, and a buyer who waits for one of 256 sockets waits
+    Exit status:  0 the proof holds, 1 it does not, or the sale could not be held, 2 the command
+                  line is wrong.
+    """
+    from holdfast.cli.deals import rush as sale
+
+    sys.exit(sale.rush(sale.Plan(buyers, stock, url, admin_email, admin_password)))
 
 
 @main.command()

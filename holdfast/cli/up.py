@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,7 +50,10 @@ def up(*, port: int, data: Path | None, workers: int | None) -> None:
         if workers:
             environ["HOLDFAST_WORKERS"] = str(workers)
         settings = Settings.load(environ)
-        house = House(folder, port, listening, servers, environ, settings, kept=data is not None)
+        companions = _companions(settings, environ)
+        house = House(
+            folder, port, listening, servers, companions, environ, settings, kept=data is not None
+        )
         asyncio.run(house.run())
 
 
@@ -77,12 +80,28 @@ def _surroundings(folder: Path, port: int, *, kept: bool) -> tuple[list[Server],
     return servers, environ
 
 
+def _companions(settings: Settings, environ: dict[str, str]) -> dict[str, manifest.Companion]:
+    """By the addresses that they get: those that stand in for a service whose address is not given."""
+    if settings.profile == "production":
+        return {}
+    wanted = [
+        companion
+        for app in manifest.apps()
+        for companion in app.companions
+        if not environ.get(companion.address)
+    ]
+    for companion in wanted:
+        environ[companion.address] = f"http://{HOST}:{free_port()}"
+    return {environ[companion.address]: companion for companion in wanted}
+
+
 @dataclass
 class House:
     folder: Path
     port: int
     listening: socket.socket
     servers: list[Server]
+    companions: Mapping[str, manifest.Companion]  # by address
     environ: Mapping[str, str]
     settings: Settings
     kept: bool
@@ -118,9 +137,11 @@ class House:
         await self.supervisor.start(*map(_server_program, self.servers))
         await self._migrate()
         workers = [self._worker(number + 1) for number in range(self.settings.workers)]
-        jobs = [self._jobs(app) for app in _having("jobs")]
-        accounts, _ = await asyncio.gather(self._seed(), self.supervisor.start(*workers, *jobs))
-        self._show([*workers, *jobs], accounts)
+        parts = [*workers, self._jobs()]
+        companions = [self._companion(*each) for each in self.companions.items()]
+        starting = self.supervisor.start(*companions, *parts)
+        accounts, _ = await asyncio.gather(self._seed(), starting)
+        self._show(parts, accounts)
         await self.supervisor.watch()
 
     async def _migrate(self) -> None:
@@ -132,8 +153,9 @@ class House:
         if self.settings.profile == "production":
             return []
         accounts: list[Account] = []
-        for app in _having("seed"):
-            accounts += await app.module("seed").seed(self.settings)
+        for app in manifest.having("seed"):
+            seed = await asyncio.to_thread(app.module, "seed")  # the parts start meanwhile
+            accounts += await seed.seed(self.settings)
             self._say(f"{app.name}: demo data there")
         return accounts
 
@@ -154,16 +176,26 @@ class House:
             ),
         )
 
-    def _jobs(self, app: manifest.App) -> Program:
+    def _jobs(self) -> Program:
         metrics_port = free_port()
         return self._our_own(
             "jobs",
-            app.name,
             f"--metrics-port={metrics_port}",
-            name=f"{app.name}-jobs",
+            name="jobs",
             kind="jobs",
             metrics_port=metrics_port,
             is_ready=lambda _: _answers(metrics_port, "/metrics"),
+        )
+
+    def _companion(self, address: str, companion: manifest.Companion) -> Program:
+        port = int(address.rpartition(":")[2])
+        return self._our_own(
+            *companion.command,
+            f"--port={port}",
+            name=companion.name,
+            kind="companion",
+            port=port,
+            is_ready=lambda _: _answers(port, "/health/live"),
         )
 
     def _our_own(self, *words: str, **program: Any) -> Program:
@@ -189,7 +221,8 @@ class House:
 
     def _show(self, parts: list[Program], accounts: list[Account]) -> None:
         url = f"http://{NAME}:{self.port}"
-        exported = {name: self.environ[name] for name in EXPORTED if self.environ.get(name)}
+        names = [*EXPORTED, *(companion.address for companion in self.companions.values())]
+        exported = {name: self.environ[name] for name in names if self.environ.get(name)}
         environment = write_environment(self.folder, exported)
         rows = [
             ("Home", f"{url}/"),
@@ -200,6 +233,10 @@ class House:
             ),
             *(("API docs", f"{url}/docs/{app.name}") for app in manifest.apps()),
             ("Health", f"{url}/health/ready"),
+            *(
+                (each.title, f"{address}  (a stand-in)")
+                for address, each in self.companions.items()
+            ),
             *(
                 ("Metrics", f"http://{HOST}:{part.metrics_port}/metrics  {part.name}")
                 for part in parts
@@ -223,10 +260,6 @@ def _server_program(server: Server) -> Program:
         prepare=server.prepare,
         is_ready=server.is_ready,
     )
-
-
-def _having(part: str) -> Iterable[manifest.App]:
-    return (app for app in manifest.apps() if (app.folder / f"{part}.py").exists())
 
 
 def _answers(port: int, path: str) -> bool:

@@ -25,6 +25,16 @@ class Page:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A program that stands in for somebody else's service where there is none: never in production."""
+
+    name: str
+    title: str
+    command: Sequence[str]  # of `holdfast`; it takes --port and answers /health/live
+    address: str  # the environment variable that says where the service is
+
+
+@dataclass(frozen=True)
 class App:
     name: str
     title: str
@@ -32,6 +42,7 @@ class App:
     port: int
     folder: Path
     pages: Sequence[Page] = ()
+    companions: Sequence[Companion] = ()
 
     @property
     def schema(self) -> str:
@@ -45,6 +56,11 @@ class App:
     @property
     def contract(self) -> Path:
         return PACKAGE.parent / "contracts" / f"{self.name}.v1.yaml"
+
+    @property
+    def events(self) -> Path:
+        """What it promises to tell other services; there is none if it tells them nothing."""
+        return PACKAGE.parent / "contracts" / "events" / f"{self.name}.v1.yaml"
 
     def pages_in(self, profile: str) -> list[Page]:
         return [page for page in self.pages if page.profile in {None, profile}]
@@ -66,6 +82,11 @@ def apps() -> list[App]:
     return [_read(path) for path in sorted((PACKAGE / "apps").glob("*/app.toml"))]
 
 
+def having(part: str) -> list[App]:
+    """The apps that have this module beside their manifest."""
+    return [app for app in apps() if (app.folder / f"{part}.py").exists()]
+
+
 def find(name: str) -> App:
     known = {app.name: app for app in apps()}
     if name not in known:
@@ -76,4 +97,7 @@ def find(name: str) -> App:
 def _read(path: Path) -> App:
     told = tomllib.loads(path.read_text(encoding="utf-8"))
     pages = [Page(**page) for page in told.pop("pages", ())]
-    return App(name=path.parent.name, folder=path.parent, pages=pages, **told)
+    companions = [Companion(**companion) for companion in told.pop("companions", ())]
+    return App(
+        name=path.parent.name, folder=path.parent, pages=pages, companions=companions, **told
+    )

@@ -148,6 +148,9 @@ def problem_response(error: ProblemError) -> Response:
 
 
 async def _answer_problem(hot: Hot, request: Request, error: Exception) -> Response:
+    nowhere = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+    if nowhere and any(path == request.scope["path"] for _, path in hot):
+        error = HTTPException(HTTPStatus.METHOD_NOT_ALLOWED)  # the framework knows no hot routes
     problem = problem_of(error)
     if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
         problem.headers["Allow"] = ", ".join(_methods(hot, request))

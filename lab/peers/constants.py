@@ -1,4 +1,4 @@
-"""A constant answer, three ways: what the server and each framework cost with nothing to do."""
+"""A constant answer, four ways: what the server and each frame cost with nothing to do."""
 
 import os
 
@@ -9,13 +9,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from holdfast.core.telemetry.http import observed
+from holdfast.core.web import Frame
+
 BODY = os.environ.get("LAB_BODY", "").encode()
-PATH = "/api/v1/users/me"
+PATH = os.environ.get("LAB_PATH", "/api/v1/users/me")
 HEADERS = {"cache-control": "no-store"}
+OWN_HEADERS = os.environ.get("LAB_HEADERS", "cache-control: no-store").encode()
 RAW_HEADERS = [
     (b"content-type", b"application/json"),
     (b"content-length", b"%d" % len(BODY)),
-    (b"cache-control", b"no-store"),
+    *(
+        (name, value)
+        for name, _, value in (one.partition(b": ") for one in OWN_HEADERS.split(b"\n"))
+    ),
 ]
 
 
@@ -29,6 +36,7 @@ async def _answer(_: Request) -> Response:
     return Response(BODY, headers=HEADERS, media_type="application/json")
 
 
+hot = observed(Frame(FastAPI(openapi_url=None), {("GET", PATH): raw}))  # as our own are served
 starlette = Starlette(routes=[Route(PATH, _answer)])
 fastapi = FastAPI(openapi_url=None)
 

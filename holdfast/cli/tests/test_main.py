@@ -16,6 +16,11 @@ from holdfast.cli.servers import free_port, running
 from holdfast.core import manifest
 
 OWN = ("DATABASE_URL", "REDIS_URL")
+NOBODY_THERE = {
+    "DATABASE_URL": "postgresql://127.0.0.1:1/d",
+    "REDIS_URL": "redis://127.0.0.1:1",
+    "HOLDFAST_SECRET": "a secret that only the tests know, and long enough",
+}
 
 
 def holdfast(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -41,9 +46,9 @@ def database_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield started.server.url
 
 
-@pytest.mark.parametrize("command", ["up", "serve", "migrate", "jobs", "doctor"])
+@pytest.mark.parametrize("command", ["up", "serve", "migrate", "jobs", "doctor", "deals rush"])
 def test_help_has_an_example_and_the_exit_statuses(command: str) -> None:
-    told = holdfast(command, "--help")
+    told = holdfast(*command.split(), "--help")
     assert told.returncode == 0
     assert f"holdfast {command}" in told.stdout.split("Example:")[1]
     assert "Exit status:" in told.stdout
@@ -51,9 +56,8 @@ def test_help_has_an_example_and_the_exit_statuses(command: str) -> None:
 
 def test_help_lists_the_commands_of_apps() -> None:
     told = holdfast("--help").stdout
-    for app in manifest.apps():
-        if (app.folder / "commands.py").exists():
-            assert f"\n  {app.name} " in told
+    for app in manifest.having("commands"):
+        assert f"\n  {app.name} " in told
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -74,6 +78,8 @@ def test_help_imports_nothing_heavy() -> None:
         (["migrate", "nothing"], {"DATABASE_URL": "postgresql://h/d"}, "no app 'nothing'"),
         (["migrate"], {"DATABASE_URL": "postgresql://127.0.0.1:1/d"}, "Connect call failed"),
         (["serve", "gateway"], {"REDIS_URL": "redis://h"}, "DATABASE_URL is not set"),
+        (["jobs"], NOBODY_THERE, "Connection refused"),
+        (["deals", "rush", "--url", "http://127.0.0.1:1"], {}, "127.0.0.1:1 does not answer"),
         (["up"], {"HOLDFAST_PROFILE": "fast"}, "HOLDFAST_PROFILE=fast"),
         (["up"], {"DATABASE_URL": "postgresql://h/d"}, "Give --data DIR, or set HOLDFAST_SECRET"),
     ],

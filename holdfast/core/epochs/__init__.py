@@ -14,8 +14,8 @@ changer waits out on its own clock. Two subjects may share a slot: that costs a 
 wrong answer. It does not store what changed: a decision is always read again from its tables.
 """
 
-from holdfast.core.epochs.change import Change, change
+from holdfast.core.epochs.change import Change, change, touch
 from holdfast.core.epochs.lease import EpochsAwayError, Lease
 from holdfast.core.epochs.slots import Slots
 
-__all__ = ["Change", "EpochsAwayError", "Lease", "Slots", "change"]
+__all__ = ["Change", "EpochsAwayError", "Lease", "Slots", "change", "touch"]

@@ -35,12 +35,19 @@ async def change(lease: Lease) -> AsyncIterator[Change]:
         under_way = Change(connection)
         yield under_way
         if under_way.subjects:
-            number = await queries.update_epoch_head(connection)
-            await queries.insert_epoch_change(
-                connection, number=number, subjects=sorted(under_way.subjects)
-            )
+            number = await touch(connection, *under_way.subjects)
     if number is not None:
         await settle(lease, number)
+
+
+async def touch(db: Executor, *subjects: str) -> int:
+    """Note in the caller's transaction that subjects change, where nobody waits to be told that all
+    workers know: they do moments after the commit. Come last: until then no other change has a
+    number.
+    """
+    number = await queries.update_epoch_head(db)
+    await queries.insert_epoch_change(db, number=number, subjects=sorted(subjects))
+    return number
 
 
 async def settle(lease: Lease, number: int) -> None:

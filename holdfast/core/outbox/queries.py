@@ -48,12 +48,13 @@ async def update_events_relayed(db: Executor, *, ids: Sequence[UUID], oldest: da
 
 
 UPDATE_EVENTS_WAITING_AGAIN = """
-UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL
+UPDATE outbox SET relayed_at = NULL
+WHERE relayed_at IS NOT NULL AND created_at > now() - interval '7 days'
 """
 
 
 async def update_events_waiting_again(db: Executor) -> int:
-    """Everything that is still kept is to be relayed once more."""
+    """Everything of the last seven days is to be relayed once more; consumers remember no more than that."""
     status = await db.execute(UPDATE_EVENTS_WAITING_AGAIN)
     return int(status.rpartition(" ")[2])
 

@@ -15,8 +15,9 @@ UPDATE outbox SET relayed_at = now()
 WHERE id = ANY(@ids::uuid[]) AND created_at >= @oldest;
 
 -- name: update_events_waiting_again :execrows
--- Everything that is still kept is to be relayed once more.
-UPDATE outbox SET relayed_at = NULL WHERE relayed_at IS NOT NULL;
+-- Everything of the last seven days is to be relayed once more; consumers remember no more than that.
+UPDATE outbox SET relayed_at = NULL
+WHERE relayed_at IS NOT NULL AND created_at > now() - interval '7 days';
 
 -- name: select_events_waiting :one
 -- row: Waiting

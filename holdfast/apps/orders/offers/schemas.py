@@ -1,0 +1,37 @@
+"""What the catalog tells of an offer."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from holdfast.core.errors import BusyError, NotFoundError
+
+MOST = 10**12
+MOST_PER_CUSTOMER = 2**31 - 1
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]  # PostgreSQL has no NUL in a text
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    id: UUID
+    kind: Literal["deal", "product"]
+    product_id: UUID
+    name: Text
+    price_krw: Annotated[int, msgspec.Meta(ge=0, le=MOST)]
+    quantity: Annotated[int, msgspec.Meta(ge=0, le=MOST)]  # how many there are in all
+    opens_at: Moment | None
+    closes_at: Moment | None
+    per_customer: Annotated[int, msgspec.Meta(ge=1, le=MOST_PER_CUSTOMER)] | None
+
+
+class CatalogAwayError(BusyError):
+    sentence = (
+        "The catalog does not answer, and its last word on this is too old to sell by."
+        " Try again shortly."
+    )
+
+
+class UnknownOfferError(NotFoundError):
+    sentence = "There is no such offer. Take an id of a deal or a product from the catalog."

@@ -1,0 +1,108 @@
+-- name: lock_offers :many
+-- As they are when everybody who came before is done. Whoever asks next waits here, in one order of
+-- ids, so that two baskets never wait for each other. A worker that was stopped in the middle must
+-- not keep the others out: it has a second between two statements, and four in all, because one
+-- that stops while it sends a statement is not idle to the server.
+-- row: Offer
+-- not null: state
+SELECT
+  id, price_krw, per_customer, remaining, places, name,
+  CASE
+    WHEN clock_timestamp() >= closes_at THEN 'over'
+    WHEN clock_timestamp() < opens_at THEN 'early'
+    ELSE 'open'
+  END AS state,
+  set_config('idle_in_transaction_session_timeout', '1s', true) AS patience,
+  set_config('transaction_timeout', '4s', true) AS patience_in_all
+FROM offers WHERE id = ANY(@ids::uuid[])
+ORDER BY id
+FOR NO KEY UPDATE;
+
+-- name: select_history :many
+-- For each item that is asked for: the order that has this key already, and how many units of the
+-- offer its customer has, where an offer is given. Nothing for most. There is one of each at most: the
+-- limits only keep the planner from reading a whole table that it believes to be small.
+-- row: Past
+-- nullable: order_id, digest
+-- not null: units
+-- nullable items: limited_ids
+SELECT asked.n, known.id AS order_id, known.digest, coalesce(mine.units, 0)::bigint AS units
+FROM (
+  SELECT
+    unnest(@ns::integer[]) AS n,
+    unnest(@customer_ids::uuid[]) AS customer_id,
+    unnest(@keys::text[]) AS key,
+    unnest(@limited_ids::uuid[]) AS offer_id
+) AS asked
+LEFT JOIN LATERAL (
+  SELECT id, digest FROM orders
+  WHERE orders.customer_id = asked.customer_id AND orders.key = asked.key
+  LIMIT 1
+) AS known ON true
+LEFT JOIN LATERAL (
+  SELECT units FROM possessions
+  WHERE possessions.offer_id = asked.offer_id AND possessions.customer_id = asked.customer_id
+  LIMIT 1
+) AS mine ON true
+WHERE known.id IS NOT NULL OR mine.units IS NOT NULL;
+
+-- name: insert_orders :many
+-- The orders of all who got one, their items, what is left, and the events that tell of it. Their
+-- time is this statement's: a transaction that began earlier may have waited for the lock, and a
+-- later place must not have an earlier time.
+-- row: Made
+-- not null: id
+WITH asked AS MATERIALIZED (
+  SELECT
+    uuidv7() AS id,
+    unnest(@ns::integer[]) AS n,
+    unnest(@customer_ids::uuid[]) AS customer_id,
+    unnest(@keys::text[]) AS key,
+    unnest(@digests::bytea[]) AS digest,
+    unnest(@totals_krw::bigint[]) AS total_krw
+), picked AS MATERIALIZED (
+  SELECT
+    unnest(@item_ns::integer[]) AS n,
+    unnest(@lines::smallint[]) AS line,
+    unnest(@offer_ids::uuid[]) AS offer_id,
+    unnest(@places::bigint[]) AS place,
+    unnest(@quantities::integer[]) AS quantity
+), made AS (
+  INSERT INTO orders (id, customer_id, key, digest, total_krw, placed_at, held_until, changed_at)
+  SELECT
+    id, customer_id, key, digest, total_krw,
+    statement_timestamp(), statement_timestamp() + @hold::interval, statement_timestamp()
+  FROM asked
+), taken AS (
+  UPDATE offers SET
+    remaining = remaining - units, held = held + units,
+    places = places + buyers, changes = changes + 1
+  FROM (
+    SELECT offer_id, sum(quantity) AS units, count(*) AS buyers FROM picked GROUP BY offer_id
+  ) AS wanted
+  WHERE id = wanted.offer_id
+  RETURNING id, name, price_krw, remaining, held, sold, changes
+), items AS (
+  INSERT INTO order_items
+  SELECT asked.id, line, offer_id, customer_id, place, quantity, price_krw, name
+  FROM picked JOIN asked USING (n) JOIN taken ON taken.id = offer_id
+), events AS (
+  INSERT INTO outbox (type, payload)
+  SELECT 'order.placed', jsonb_build_object(
+    'order_id', id, 'customer_id', customer_id, 'total_krw', total_krw
+  )
+  FROM asked
+  UNION ALL
+  SELECT 'stock.changed', jsonb_build_object(
+    'offer_id', id, 'remaining', remaining, 'held', held, 'sold', sold, 'changes', changes
+  )
+  FROM taken
+)
+SELECT
+  n, id, statement_timestamp() AS placed_at,
+  (statement_timestamp() + @hold::interval)::timestamptz AS held_until
+FROM asked;
+
+-- name: select_buyers :many
+-- Everybody who has ever got one of an offer, after this place.
+SELECT customer_id FROM order_items WHERE offer_id = @offer_id AND place > @after;
