@@ -81,6 +81,7 @@ async def add_authenticator(page: Page) -> CDPSession:
 
 
 async def sign_in(page: Page, password: str = PASSWORD) -> None:
+    await page.wait_for_load_state()  # its script puts the password's field into a frame
     await page.fill("[name=email]", ADA)
     await page.fill("[name=password]", password)
     await page.click("form[action^='/sign-in'] .button >> nth=0")

@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from holdfast.core.db import Database
+from holdfast.core.db import AWAY, Database, DatabaseAwayError
 from holdfast.core.errors import BusyError
 from holdfast.core.outbox import queries
 from holdfast.core.redis import is_cancelled
@@ -75,7 +75,20 @@ async def relay(db: Database, redis: Redis) -> int:
 
 async def _begin_stream(db: Database, redis: Redis, stream: str) -> None:
     """The stream is new, or Redis has lost it: all that is kept goes (once more) its way."""
-    again = await queries.update_events_waiting_again(db)
+    again = await _wait_again(db)
     await redis.xadd(stream, {"type": "stream.began"})
     if again:
         log.warning("Redis had lost %s: %d events are sent again", stream, again)
+
+
+async def _wait_again(db: Database) -> int:
+    """A week may be millions of events: on a connection that takes as long as it takes."""
+    try:
+        connection = await db.dedicated()
+        try:
+            await connection.execute("SET statement_timeout = 0")
+            return await queries.update_events_waiting_again(connection)
+        finally:
+            await connection.close()
+    except AWAY as error:
+        raise DatabaseAwayError from error

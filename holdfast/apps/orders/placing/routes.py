@@ -7,18 +7,20 @@ from uuid import UUID
 import msgspec
 from starlette.types import Receive, Scope, Send
 
+from holdfast.apps.orders.gauges import decided
 from holdfast.apps.orders.offers.actions import require_offers
 from holdfast.apps.orders.placing.actions import Answer, place_orders
 from holdfast.apps.orders.placing.schemas import Asked, Item, OrderIn, SoldOutError
 from holdfast.apps.orders.records.schemas import OrderOut
 from holdfast.apps.orders.resources import Orders
-from holdfast.core.errors import InvalidError, MalformedError
+from holdfast.core.errors import InvalidError, MalformedError, problem_name
 from holdfast.core.web import body_of
 
 LANES = 4
 KEY = re.compile(rb"[!-~]{1,255}")
 _decoder = msgspec.json.Decoder(OrderIn)
 _encoder = msgspec.json.Encoder()
+placed = decided.of("placed")
 
 
 class Placed(msgspec.Struct):
@@ -32,11 +34,11 @@ async def place_order(scope: Scope, receive: Receive, send: Send) -> None:
     require_json(scope)
     asked = read_order(caller.sub, key, await body_of(receive))
     await require_offers(here, [item.offer_id for item in asked.items])
-    if here.sold_out.covers(asked):
-        raise SoldOutError
-    answer: Answer = await here.merged(place_orders, lane=lane_of(asked))(asked)
+    answer = await _decide(here, asked)
     if not isinstance(answer, OrderOut):
+        decided.of(problem_name(type(answer))).add()
         raise answer
+    placed.add()
     body = _encoder.encode(Placed(answer))
     headers = [
         (b"content-type", b"application/json"),
@@ -47,9 +49,12 @@ async def place_order(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def lane_of(asked: Asked) -> int:
+async def _decide(here: Orders, asked: Asked) -> Answer:
     """Orders for one offer wait together; those for another need not wait for them."""
-    return asked.items[0].offer_id.int % LANES
+    if here.sold_out.covers(asked):
+        return SoldOutError()
+    lane = asked.items[0].offer_id.int % LANES
+    return await here.merged(place_orders, lane=lane)(asked)
 
 
 hot = {("POST", "/api/v1/orders"): place_order}

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from multidict import CIMultiDict
 
+from holdfast.apps.orders.gauges import decided
 from holdfast.apps.orders.placing import cache
 from holdfast.apps.orders.placing.actions import place_orders
 from holdfast.apps.orders.placing.cache import SoldOut
@@ -345,3 +346,12 @@ async def test_place_order_lets_nobody_in_without_a_token_of_ours(
             status, problem = await post(shop, FITS, authorization)
             assert (status, problem["type"]) == (401, "/problems/unauthenticated"), what
     assert await db.fetchrow(TRACES) == before
+
+
+async def test_place_order_is_counted_by_what_became_of_it(shop: Shop) -> None:
+    before = {outcome: decided.of(outcome).value for outcome in ("placed", "sold-out")}
+    offer = await shop.offer(stock=2)
+    await asyncio.gather(*(shop.buy(offer) for _ in range(5)))
+    await shop.buy(offer)  # from memory
+    after = {outcome: decided.of(outcome).value - before[outcome] for outcome in before}
+    assert after == {"placed": 2, "sold-out": 4}
