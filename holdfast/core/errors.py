@@ -15,6 +15,10 @@ class ProblemError(Exception):
 
     status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
     sentence: ClassVar[str] = "Something went wrong on our side."
+    name: ClassVar[str] = "problem"
+
+    def __init_subclass__(cls) -> None:
+        cls.name = problem_name(cls)
 
     def __init__(
         self, detail: str | None = None, *, headers: dict[str, str] | None = None, **extra: Any
@@ -27,7 +31,7 @@ class ProblemError(Exception):
     @property
     def problem(self) -> dict[str, Any]:
         return {
-            "type": f"/problems/{problem_name(type(self))}",
+            "type": f"/problems/{self.name}",
             "title": self.status.phrase,
             "status": int(self.status),
             "detail": self.detail,

@@ -11,6 +11,7 @@ under a key of its own, limit 1. PostgreSQL has the other core. Slower commits a
 """
 
 import asyncio
+import gc
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from holdfast.apps.orders.placing.actions import place_orders
 from holdfast.apps.orders.placing.schemas import Asked, Item
 from holdfast.apps.orders.resources import Orders
 from holdfast.core.errors import ProblemError
+from holdfast.core.serve import LOOK_SELDOM
 from holdfast.core.settings import Settings
 from lab.deals.sale import make_offer, prepare
 from lab.deals.ways import Sale, conditional, row_lock
@@ -65,6 +67,7 @@ Found = Mapping[tuple[str, int, str], list[Run]]
 def measure(lab: Lab) -> Result:
     found: dict[tuple[str, int, str], list[Run]] = defaultdict(list)
     shuffled = random.Random(1)
+    gc.set_threshold(*LOOK_SELDOM)  # as in a worker
     with lab.stack.database("orders") as environ, on(LOAD_CORE):
         prepare(environ)
         for commits in (USUAL, SLOW):

@@ -13,7 +13,7 @@ from holdfast.apps.orders.placing.actions import Answer, place_orders
 from holdfast.apps.orders.placing.schemas import Asked, Item, OrderIn, SoldOutError
 from holdfast.apps.orders.records.schemas import OrderOut
 from holdfast.apps.orders.resources import Orders
-from holdfast.core.errors import InvalidError, MalformedError, problem_name
+from holdfast.core.errors import InvalidError, MalformedError, ProblemError
 from holdfast.core.web import body_of
 
 LANES = 4
@@ -34,27 +34,34 @@ async def place_order(scope: Scope, receive: Receive, send: Send) -> None:
     require_json(scope)
     asked = read_order(caller.sub, key, await body_of(receive))
     await require_offers(here, [item.offer_id for item in asked.items])
-    answer = await _decide(here, asked)
-    if not isinstance(answer, OrderOut):
-        decided.of(problem_name(type(answer))).add()
-        raise answer
+    try:
+        order = await _decide(here, asked)
+    except ProblemError as problem:
+        decided.of(problem.name).add()
+        raise
     placed.add()
-    body = _encoder.encode(Placed(answer))
+    body = _encoder.encode(Placed(order))
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"location", b"/api/v1/orders/%s" % str(answer.id).encode()),
+        (b"location", b"/api/v1/orders/%s" % str(order.id).encode()),
     ]
     await send({"type": "http.response.start", "status": 201, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _decide(here: Orders, asked: Asked) -> Answer:
+async def _decide(here: Orders, asked: Asked) -> OrderOut:
     """Orders for one offer wait together; those for another need not wait for them."""
     if here.sold_out.covers(asked):
-        return SoldOutError()
+        raise SoldOutError
     lane = asked.items[0].offer_id.int % LANES
-    return await here.merged(place_orders, lane=lane)(asked)
+    answer: Answer = await here.merged(place_orders, lane=lane)(asked)
+    if isinstance(answer, OrderOut):
+        return answer
+    try:
+        raise answer
+    finally:
+        del answer  # its trace holds this frame: with the frame holding it, both would pile up
 
 
 hot = {("POST", "/api/v1/orders"): place_order}
