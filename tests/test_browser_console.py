@@ -175,6 +175,7 @@ async def test_console_pages_fit_a_phone_and_everybody(
 
 
 async def fits(page: Page) -> None:
+    await page.wait_for_load_state()
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], page.url
     found = (await Axe().run(page)).response["violations"]
     assert not [one for one in found if one["impact"] in SERIOUS], (page.url, found)
