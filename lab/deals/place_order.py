@@ -3,7 +3,7 @@
 Claim: who waits at the same moment can be served by one durable transaction, so that a single worker
 sells thousands a second with a synchronous 201, exactly, on plain PostgreSQL.
 Target: 8,000 orders/s a worker, p99 below 50 ms at 64 clients; 15 times the row-lock transaction.
-What bounds it: Python. Of an order's CPU time the worker takes most, PostgreSQL a third.
+What bounds it: Python. Of an order's CPU time the worker takes three fifths, PostgreSQL two.
 
 All share both cores with the load: one worker, PostgreSQL, Valkey. Every variant checks the token,
 keeps the key, writes the order, its item and its event, and is durable (synchronous_commit on); the
