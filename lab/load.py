@@ -173,7 +173,8 @@ async def _run(
         await run.connect()
     for run in runs:
         run.begin(warm_s + seconds)
-    await asyncio.sleep(warm_s)
+    if warm_s:  # otherwise the first answers would come before anybody counts
+        await asyncio.sleep(warm_s)
     before = Moment.now(watched)
     for run in runs:
         run.measure()

@@ -67,10 +67,9 @@ async def _confirm(here: Orders, offer_id: UUID) -> None:
 
 async def _learn(here: Orders, ids: Sequence[UUID]) -> None:
     """From the table, where another worker may have put them; otherwise from the catalog."""
+    read = here.merged(read_offers)  # everybody comes at once for an offer that is new here
+    await asyncio.gather(*map(read, ids))
     now = monotonic()
-    for row in await queries.select_offers_known(here.db, ids):
-        if not here.known.is_newer_than(now - row.age_s, row.id):
-            here.known.keep(row.id, Confirmed(now - row.age_s, now))
     oldest = now - _holds_s(here)
     old = [offer_id for offer_id in ids if not here.known.is_newer_than(oldest, offer_id)]
     confirm = here.merged(confirm_offers, most=MOST_AT_ONCE)
@@ -83,6 +82,15 @@ async def _learn(here: Orders, ids: Sequence[UUID]) -> None:
     else:
         if not all(there):
             raise UnknownOfferError
+
+
+async def read_offers(here: Orders, ids: list[UUID]) -> list[None]:
+    """Note what the table says of when each was confirmed."""
+    now = monotonic()
+    for row in await queries.select_offers_known(here.db, list(set(ids))):
+        if not here.known.is_newer_than(now - row.age_s, row.id):
+            here.known.keep(row.id, Confirmed(now - row.age_s, now))
+    return [None] * len(ids)
 
 
 async def confirm_offers(here: Orders, ids: list[UUID]) -> list[bool]:

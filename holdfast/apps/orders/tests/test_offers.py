@@ -238,3 +238,11 @@ async def test_a_catalog_that_lies_is_a_catalog_that_is_away(shop: Shop, catalog
         catalog.lie = None
         await asyncio.sleep(0.1)
     assert await shop.db.fetchval("SELECT count(*) FROM offers") == 1
+
+
+async def test_everybody_comes_at_once_for_an_offer_that_is_new_to_a_worker(shop: Shop) -> None:
+    """More than the pool lets wait: they must share one look into the table."""
+    offer = await shop.offer(stock=700)
+    tokens = [shop.issuer.token() for _ in range(700)]
+    answers = await asyncio.gather(*(shop.buy(offer, token=token) for token in tokens))
+    assert {answer.status for answer in answers} == {201}
