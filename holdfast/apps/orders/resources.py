@@ -11,7 +11,7 @@ import aiohttp
 from fastapi import Depends, Request
 from redis.asyncio import Redis
 
-from holdfast.apps.orders.offers.cache import Known
+from holdfast.apps.orders.offers.cache import Confirmations
 from holdfast.apps.orders.offers.client import Catalog
 from holdfast.apps.orders.options import Options
 from holdfast.apps.orders.payments.client import PaymentProvider
@@ -41,7 +41,7 @@ class Orders:
     callers: Callers
     catalog: Catalog
     payments: PaymentProvider
-    known: Known = field(default_factory=Known)
+    known: Confirmations = field(default_factory=Confirmations)
     sold_out: SoldOut = field(default_factory=SoldOut)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that nobody waits for
     _merges: dict[tuple[Callable[..., Any], int], Merge[Any, Any]] = field(default_factory=dict)

@@ -14,7 +14,7 @@ class Confirmed(NamedTuple):
     ask_again_at: float
 
 
-class Known:
+class Confirmations:
     def __init__(self) -> None:
         self._offers: OrderedDict[UUID, Confirmed] = OrderedDict()
         self.catalog_away = False  # it did not answer when it was asked last
