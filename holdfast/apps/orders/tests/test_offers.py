@@ -240,9 +240,11 @@ async def test_a_catalog_that_lies_is_a_catalog_that_is_away(shop: Shop, catalog
     assert await shop.db.fetchval("SELECT count(*) FROM offers") == 1
 
 
-async def test_everybody_comes_at_once_for_an_offer_that_is_new_to_a_worker(shop: Shop) -> None:
+async def test_everybody_comes_at_once_for_an_offer_that_is_new_to_a_worker(
+    shop: Shop, catalog: Shelf
+) -> None:
     """More than the pool lets wait: they must share one look into the table."""
-    offer = await shop.offer(stock=700)
     tokens = [shop.issuer.token() for _ in range(700)]
+    offer = catalog.put(700, offer_id=await shop.offer(stock=700), per_customer=1)
     answers = await asyncio.gather(*(shop.buy(offer, token=token) for token in tokens))
     assert {answer.status for answer in answers} == {201}
