@@ -22,6 +22,13 @@ SCHEME = b"bearer "
 IDENTITY_ANSWERS_WITHIN = aiohttp.ClientTimeout(total=2)
 
 
+def page_cookie(origin: str) -> str:
+    """The cookie that a signed-in browser has. The prefix makes browsers refuse it from anybody but
+    this very host.
+    """
+    return "__Host-holdfast" if origin.startswith("https://") else "holdfast_session"
+
+
 class Person(msgspec.Struct, frozen=True):
     id: UUID
     permissions: frozenset[str]

@@ -6,7 +6,7 @@ This module reads those files and nothing else: it never imports an app by itsel
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +43,7 @@ class App:
     folder: Path
     pages: Sequence[Page] = ()
     companions: Sequence[Companion] = ()
+    permissions: Mapping[str, str] = field(default_factory=dict)  # that it asks for, and what for
 
     @property
     def schema(self) -> str:

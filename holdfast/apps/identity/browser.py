@@ -22,6 +22,7 @@ from holdfast.apps.identity.guard import (
 from holdfast.apps.identity.login.actions import Entered
 from holdfast.apps.identity.resources import Here, Identity
 from holdfast.apps.identity.visitor import keep_device
+from holdfast.core.callers import page_cookie
 from holdfast.core.errors import ForbiddenError, UnauthenticatedError
 
 HOME = "/account"
@@ -31,7 +32,7 @@ def begin(here: Identity, response: Response, entered: Entered) -> None:
     """Give the browser the session that has begun, and let it know its device next time."""
     expires_at: datetime = entered.session.token.expires_at
     response.set_cookie(
-        _cookie(here),
+        page_cookie(here.settings.origin),
         write_carried(BROWSER, entered.session.session_id, expires_at, here.secrets),
         max_age=round(timedelta(seconds=here.options.refresh_ttl_s).total_seconds()),
         path="/",
@@ -43,12 +44,14 @@ def begin(here: Identity, response: Response, entered: Entered) -> None:
 
 
 def end(here: Identity, response: Response) -> None:
-    response.delete_cookie(_cookie(here), path="/", secure=_is_secure(here), httponly=True)
+    response.delete_cookie(
+        page_cookie(here.settings.origin), path="/", secure=_is_secure(here), httponly=True
+    )
 
 
 async def who(here: Identity, request: Request) -> Caller | None:
     """Whose browser this is, or nobody's."""
-    cookie = request.cookies.get(_cookie(here))
+    cookie = request.cookies.get(page_cookie(here.settings.origin))
     if not cookie:
         return None
     try:
@@ -102,11 +105,6 @@ def own_path(path: str | None) -> str:
         return HOME
     parts = urlsplit(path)
     return HOME if parts.scheme or parts.netloc or path.startswith("//") else path
-
-
-def _cookie(here: Identity) -> str:
-    """The prefix makes browsers refuse the cookie from anybody but this very host."""
-    return "__Host-holdfast" if _is_secure(here) else "holdfast_session"
 
 
 def _is_secure(here: Identity) -> bool:

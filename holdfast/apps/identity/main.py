@@ -81,6 +81,7 @@ def service(settings: Settings, options: Options | None = None) -> Service:
             openid.tokens,
             introspection.router,
             sessions.router,
+            sessions.internal,
             history.router,
             roles.router,
             moderation.router,

@@ -235,6 +235,14 @@ async def tokens_of(here: Identity, family: Family, token: RefreshToken) -> Toke
     )
 
 
+async def page_token_of(here: Identity, session_id: UUID) -> str:
+    """An access token for a session that is carried by a browser's cookie."""
+    session = await queries.select_open_session(here.db, session_id)
+    if session is None:
+        raise UnauthenticatedError
+    return await access_token_of(here, session, session.user_id)
+
+
 async def access_token_of(
     here: Identity,
     family: Family,

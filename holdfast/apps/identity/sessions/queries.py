@@ -340,3 +340,23 @@ WHERE id = $1 AND ended_at IS NULL AND expires_at > now()
 async def select_open_session_owner(db: Executor, session_id: UUID) -> UUID | None:
     value: UUID | None = await db.fetchval(SELECT_OPEN_SESSION_OWNER, session_id)
     return value
+
+
+class OpenSession(NamedTuple):
+    session_id: UUID
+    user_id: UUID
+    authenticated_at: datetime
+    amr: list[str]
+    scopes: list[str] | None
+
+
+SELECT_OPEN_SESSION = """
+SELECT id AS session_id, user_id, authenticated_at, amr, scopes FROM sessions
+WHERE id = $1 AND ended_at IS NULL AND expires_at > now()
+"""
+
+
+async def select_open_session(db: Executor, session_id: UUID) -> OpenSession | None:
+    """What the tokens of a session say of it, while it is open."""
+    record = await db.fetchrow(SELECT_OPEN_SESSION, session_id)
+    return None if record is None else OpenSession(*record)

@@ -140,3 +140,10 @@ LIMIT @most;
 -- name: select_open_session_owner :one
 SELECT user_id FROM sessions
 WHERE id = @session_id AND ended_at IS NULL AND expires_at > now();
+
+-- name: select_open_session :one
+-- What the tokens of a session say of it, while it is open.
+-- row: OpenSession
+-- nullable: scopes
+SELECT id AS session_id, user_id, authenticated_at, amr, scopes FROM sessions
+WHERE id = @session_id AND ended_at IS NULL AND expires_at > now();

@@ -5,20 +5,23 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from holdfast.apps.identity.browser import Person
 from holdfast.apps.identity.guard import Caller, InPerson, SignedIn, admit_exactly, permits
 from holdfast.apps.identity.resources import Here
 from holdfast.apps.identity.sessions import actions, queries, rules
 from holdfast.apps.identity.sessions.schemas import (
     EndedOut,
+    PageTokenOut,
     RefreshIn,
     RevokeSessionsIn,
     SessionOut,
     TokensOut,
 )
 from holdfast.apps.identity.wire import Data, Page, PageOf, next_cursor
-from holdfast.core.errors import UnauthenticatedError
+from holdfast.core.errors import ForbiddenError, UnauthenticatedError
 
 router = APIRouter(prefix="/api/v1")
+internal = APIRouter(prefix="/internal/v1")
 
 
 @router.post("/auth/refresh")
@@ -28,6 +31,17 @@ async def refresh(here: Here, request: Request, wanted: RefreshIn) -> Data[Token
     if token is None:
         raise UnauthenticatedError("This is not a refresh token of this service. Sign in again.")
     return Data(data=await actions.refresh(here, token))
+
+
+@internal.post("/page-token")
+async def issue_page_token(here: Here, request: Request, person: Person) -> Data[PageTokenOut]:
+    """For the front door alone. It does not let this path in; and what a page's script asks for
+    itself is known by a header that no script can leave out.
+    """
+    if "sec-fetch-site" in request.headers:
+        raise ForbiddenError("This is for the front door. Pages need no token: they have a cookie.")
+    token = await actions.page_token_of(here, person.session_id)
+    return Data(data=PageTokenOut(access_token=token, expires_in=here.options.access_ttl_s))
 
 
 @router.post("/auth/logout", status_code=204)

@@ -21,6 +21,11 @@ class TokensOut(BaseModel):
     expires_in: int
 
 
+class PageTokenOut(BaseModel):
+    access_token: str
+    expires_in: int
+
+
 class EndedOut(BaseModel):
     ended: int
 

@@ -10,6 +10,7 @@ import pytest
 from holdfast.apps.identity.seed import DEMO_ACCOUNTS, DemoRefusedError, seed
 from holdfast.apps.identity.tests.api import Api
 from holdfast.apps.identity.tests.test_tokens import jwks, opened
+from holdfast.core.manifest import apps
 from holdfast.core.settings import Settings
 
 
@@ -79,6 +80,8 @@ async def test_demo_accounts_sign_in_and_seeding_twice_changes_nothing(
     for demo in DEMO_ACCOUNTS:
         me = await api.me(await api.sign_in(demo.email, demo.password))
         assert demo.role in me.data["roles"]
+        asked_for = {name for app in apps() for name in app.permissions}
+        assert (asked_for <= set(me.data["permissions"])) is (demo.role == "admin")
 
 
 async def test_demo_accounts_are_refused_in_production(
