@@ -74,6 +74,7 @@ class Cache(Generic[K, V]):
         self._fresh = fresh
         self._entries: OrderedDict[K, Entry[V]] = OrderedDict()
         self._flights: dict[K, asyncio.Task[Entry[V]]] = {}
+        self._tasks: set[asyncio.Task[Entry[V]]] = set()  # also flights that were dropped
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
             tuple[int, float, type]
@@ -116,12 +117,20 @@ class Cache(Generic[K, V]):
                 async with asyncio.timeout(REDIS_PATIENCE_S):
                     await self._redis.delete(self._redis_key(key))
 
+    async def aclose(self) -> None:
+        """End the loads under way, before what they load from is closed."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _flight(self, key: K) -> asyncio.Task[Entry[V]]:
         """The load under way, or a new one. No caller owns it: it survives each of them."""
         flight = self._flights.get(key)
         if flight is None:
             flight = asyncio.create_task(self._fly(key), name=self.name, context=Context())
-            flight.add_done_callback(_heed)
+            self._tasks.add(flight)
+            flight.add_done_callback(self._heed)
             self._flights[key] = flight
         return flight
 
@@ -182,8 +191,8 @@ class Cache(Generic[K, V]):
     def _redis_key(self, key: K) -> str:
         return f"{self.name}:{key}"
 
-
-def _heed(flight: asyncio.Task[Any]) -> None:
-    """A failure whose callers have all left, or an early refresh's, is nobody's to see."""
-    if not flight.cancelled():
-        flight.exception()
+    def _heed(self, flight: asyncio.Task[Entry[V]]) -> None:
+        """A failure whose callers have all left, or an early refresh's, is nobody's to see."""
+        self._tasks.discard(flight)
+        if not flight.cancelled():
+            flight.exception()

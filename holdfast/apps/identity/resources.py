@@ -81,6 +81,8 @@ class Identity:
         """Let everyone who was admitted have their answer, and nobody else in."""
         for merge in self._merges.values():
             await merge.aclose()
+        for cache in (self.grants, self.clients):
+            await cache.aclose()
         self.hashing.close()
 
     @property

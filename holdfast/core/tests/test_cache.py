@@ -100,6 +100,19 @@ async def test_a_load_survives_callers_who_leave() -> None:
     assert (began.cancelled(), joined.cancelled(), source.loads) == (True, True, 1)
 
 
+async def test_closing_ends_every_load_also_one_that_was_dropped() -> None:
+    source = Source()
+    source.held.clear()
+    cache = cache_of(source)
+    callers = [asyncio.create_task(cache.get(key)) for key in ("a", "b")]
+    await turns()
+    await cache.drop("b")
+    await cache.aclose()
+    ended = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(each) for each in ended] == [asyncio.CancelledError] * 2
+    assert {task.get_name() for task in asyncio.all_tasks()}.isdisjoint({cache.name})
+
+
 async def test_a_failed_load_reaches_its_callers_and_is_not_kept() -> None:
     failures = [ValueError("no")]
 

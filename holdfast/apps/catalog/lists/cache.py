@@ -100,6 +100,8 @@ class Lists:
             looking.cancel()
             with suppress(asyncio.CancelledError):
                 await looking
+            await opened.products.aclose()
+            await opened.deals.aclose()
 
     async def show_products(self, asked: ProductsAsked) -> Listing:
         if not self._lease.held:
