@@ -1,10 +1,13 @@
 """Real servers for every test: started once, and a database of one's own copied in 0.1 s."""
 
 import asyncio
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,15 +20,37 @@ from holdfast.core.manifest import apps
 from holdfast.core.migrate import migrate
 
 TEMPLATE = "holdfast_template"
-FASTER_THAN_SAFE = {"fsync": "off", "max_connections": "300", "shared_buffers": "64MB"}
+FASTER_THAN_SAFE = {
+    "fsync": "off",
+    "max_connections": "300",
+    "max_wal_size": "256MB",
+    "shared_buffers": "64MB",
+}
+MEMORY = Path("/dev/shm")  # noqa: S108 - it is the point of it
+ROOM = 4 * 2**30
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    data = tmp_path_factory.mktemp("postgres")
-    with running(postgres(data, free_port(), FASTER_THAN_SAFE)) as server:
+    with (
+        _quick_folder(tmp_path_factory.mktemp("postgres")) as data,
+        running(postgres(data, free_port(), FASTER_THAN_SAFE)) as server,
+    ):
         yield server
+
+
+@contextmanager
+def _quick_folder(otherwise: Path) -> Iterator[Path]:
+    """In memory, where there is room: a database of one's own is copied five times as fast there."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM:
+        yield otherwise
+        return
+    for left in MEMORY.glob("holdfast-tests-*-*"):  # by a run that was killed
+        if not Path(f"/proc/{left.name.split('-')[2]}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"holdfast-tests-{os.getpid()}-", dir=MEMORY) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

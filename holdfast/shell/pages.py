@@ -149,7 +149,7 @@ def _read_assets(folders: Iterable[Path]) -> dict[str, Asset]:
 def _read_words(*folders: Path) -> Words:
     words: dict[str, dict[str, str]] = {}
     for folder in folders:
-        told = yaml.safe_load((folder / "words.yaml").read_text(encoding="utf-8"))
+        told = yaml.load((folder / "words.yaml").read_bytes(), Loader=yaml.CSafeLoader)
         for key, sentences in told.items():
             if sentences.keys() != LANGUAGES.keys():
                 raise ValueError(f"{folder}/words.yaml: {key} is not in every language")

@@ -50,7 +50,7 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 WORDS = msgspec.convert(
-    yaml.safe_load((LETTERS / "words.yaml").read_text(encoding="utf-8")),
+    yaml.load((LETTERS / "words.yaml").read_bytes(), Loader=yaml.CSafeLoader),
     dict[str, dict[str, Words]],
 )
 DEVICES = {
