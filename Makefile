@@ -6,7 +6,7 @@ ARGS   ?=
 INSTALL = $(RUN) pip install --quiet --disable-pip-version-check --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check sql bench lock clean
+.PHONY: help up test check sql proto bench lock clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ check: $(VENV)/ready ## style, types, import walls, SQL against the migrated sch
 
 sql: $(VENV)/ready ## generate each queries.py from its queries.sql
 	@$(RUN) checks.sqlc generate
+
+proto: $(VENV)/ready ## generate holdfast/stubs from contracts/proto
+	@$(RUN) checks.protos generate
 
 bench: $(VENV)/ready ## measure the figures that the documents state (minutes; ARGS="--list" shows them)
 	@$(RUN) lab.bench $(ARGS)

@@ -30,6 +30,8 @@ SOUND = {
     "apps/shop/till/routes.py": "import holdfast.apps.shop.cart.actions",
     "apps/bank/main.py": "import holdfast.core.db",
     "core/db.py": "import asyncpg",
+    "core/rpc.py": "import holdfast.stubs.shop_pb2",
+    "stubs/shop_pb2.py": "import google.protobuf",
 }
 
 
@@ -42,6 +44,7 @@ def test_a_sound_tree_passes(tmp_path: Path) -> None:
     ("file", "code", "complaint"),
     [
         ("core/db.py", "import holdfast.cli.main", "A floor imports only those below it"),
+        ("stubs/shop_pb2.py", "import holdfast.core.db", "A floor imports only those below it"),
         ("apps/bank/main.py", "import holdfast.apps.shop.main", "Apps know nothing of each other"),
         ("apps/shop/cart/utils.py", "", "has only the files of the pattern"),
         ("apps/shop/cart/queries.py", "import holdfast.apps.shop.cart.actions", "they look down"),
