@@ -1,6 +1,6 @@
 """The catalog as a service: its routes, its resources, and what its readiness rests on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
@@ -14,7 +14,7 @@ from holdfast.apps.catalog.options import Options
 from holdfast.apps.catalog.products import routes as products
 from holdfast.apps.catalog.resources import Catalog
 from holdfast.core.settings import Settings
-from holdfast.core.web import DegradedError, Service
+from holdfast.core.web import DegradedError, Method, Service
 
 
 def service(settings: Settings, options: Options | None = None) -> Service:
@@ -32,7 +32,14 @@ def service(settings: Settings, options: Options | None = None) -> Service:
         routers=[deals.router, products.router, lists.router, offers.router, availability.router],
         hot=lists.hot,
         checks={"database": _check_database, "redis": _check_redis},
+        grpc=_grpc,
     )
+
+
+def _grpc() -> Mapping[str, Method]:
+    from holdfast.apps.catalog.offers import grpc  # noqa: PLC0415 - who serves none does without it
+
+    return grpc.methods
 
 
 async def _check_database(here: Catalog) -> None:

@@ -15,6 +15,7 @@ from holdfast.apps.catalog.options import Options
 from holdfast.core.callers import Callers
 from holdfast.core.db import Address, Database
 from holdfast.core.epochs import Lease
+from holdfast.core.identity import identity_of
 from holdfast.core.manifest import find
 from holdfast.core.partitions import keep_partitions
 from holdfast.core.redis import connect
@@ -44,6 +45,7 @@ class Catalog:
             ) as db,
             connect(settings) as redis,
             _http() as http,
+            identity_of(settings, http) as identity,
             Lease.hold(db, lease_s=settings.lease_s) as lease,
             Clock.open(db) as clock,
             Lists.open(db, redis, lease, clock, ttl_s=options.list_ttl_s) as lists,
@@ -58,7 +60,7 @@ class Catalog:
                 lease=lease,
                 clock=clock,
                 lists=lists,
-                callers=Callers(settings, http),
+                callers=Callers(settings, identity),
             )
 
 

@@ -1,4 +1,4 @@
-"""A demo shop, and a deal that opens two minutes after every start. Never in production."""
+"""A demo shop, and two deals that open minutes after every start. Never in production."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +13,8 @@ from holdfast.apps.catalog.resources import Catalog
 from holdfast.core.settings import Settings, SettingsError
 
 OPENS_AFTER = timedelta(minutes=2)
+ROOM_OPENS_AFTER = timedelta(minutes=3)
+ADMIT_PER_S = 20
 STAYS_OPEN = timedelta(minutes=10)
 STOCK = 500
 # By category; what each costs is in won.
@@ -61,7 +63,8 @@ async def seed(settings: Settings) -> tuple[()]:
         raise DemoRefusedError("The production profile refuses demo products.")
     async with Catalog.open(settings, Options()) as here:
         await _put_up_products(here)
-        await _announce_deal(here)
+        await _announce_deal(here, OPENS_AFTER)
+        await _announce_deal(here, ROOM_OPENS_AFTER, ADMIT_PER_S)  # with a waiting room
     return ()
 
 
@@ -78,11 +81,13 @@ async def _put_up_products(here: Catalog) -> None:
         await create_products(here, missing)
 
 
-async def _announce_deal(here: Catalog) -> None:
+async def _announce_deal(
+    here: Catalog, opens_after: timedelta, admit_per_s: int | None = None
+) -> None:
     """Of a product that is in no other; if all are in one, there is enough to look at."""
     product = await select_product_without_deal(here.db, _names())
     if product is not None:
-        opens_at = datetime.now(UTC) + OPENS_AFTER
+        opens_at = datetime.now(UTC) + opens_after
         deal = DealIn(
             product_id=product.id,
             price_krw=product.price_krw // 2,
@@ -90,6 +95,7 @@ async def _announce_deal(here: Catalog) -> None:
             closes_at=opens_at + STAYS_OPEN,
             quota=100,
             per_customer=1,
+            admit_per_s=admit_per_s,
         )
         await create_deal(here, deal)
 

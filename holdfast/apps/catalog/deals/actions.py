@@ -27,6 +27,7 @@ async def create_deal(here: Catalog, wanted: DealIn) -> Deal:
             closes_at=wanted.closes_at,
             quota=wanted.quota,
             per_customer=wanted.per_customer,
+            admit_per_s=wanted.admit_per_s,
         )
         await _announce(change, "deal.created", deal)
     return deal
@@ -45,6 +46,7 @@ async def change_deal(here: Catalog, deal_id: UUID, wanted: DealChangeIn) -> Dea
             closes_at=terms.closes_at,
             quota=terms.quota,
             per_customer=terms.per_customer,
+            admit_per_s=terms.admit_per_s,
         )
         await _announce(change, "deal.changed", deal)
     return changed

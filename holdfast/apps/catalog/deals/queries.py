@@ -39,6 +39,7 @@ class Deal(NamedTuple):
     closes_at: datetime
     quota: int
     per_customer: int | None
+    admit_per_s: int | None
     withdrawn_at: datetime | None
     created_at: datetime
     changed_at: datetime
@@ -48,10 +49,11 @@ class Deal(NamedTuple):
 
 
 INSERT_DEAL = """
-INSERT INTO deals (product_id, price_krw, opens_at, closes_at, quota, per_customer)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO deals (product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 RETURNING
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out
@@ -67,16 +69,18 @@ async def insert_deal(
     closes_at: datetime,
     quota: int,
     per_customer: int | None,
+    admit_per_s: int | None,
 ) -> Deal:
     [record] = await db.fetch(
-        INSERT_DEAL, product_id, price_krw, opens_at, closes_at, quota, per_customer
+        INSERT_DEAL, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s
     )
     return Deal(*record)
 
 
 SELECT_DEAL = """
 SELECT
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out
@@ -97,11 +101,13 @@ class Terms(NamedTuple):
     closes_at: datetime
     quota: int
     per_customer: int | None
+    admit_per_s: int | None
     withdrawn_at: datetime | None
 
 
 LOCK_DEAL = """
-SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at
+SELECT
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s, withdrawn_at
 FROM deals WHERE id = $1
 FOR NO KEY UPDATE
 """
@@ -115,10 +121,11 @@ async def lock_deal(db: Executor, id: UUID) -> Terms | None:
 UPDATE_DEAL = """
 UPDATE deals SET
   price_krw = $1, opens_at = $2, closes_at = $3, quota = $4,
-  per_customer = $5, changed_at = statement_timestamp()
-WHERE deals.id = $6
+  per_customer = $5, admit_per_s = $6, changed_at = statement_timestamp()
+WHERE deals.id = $7
 RETURNING
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out
@@ -133,9 +140,12 @@ async def update_deal(
     closes_at: datetime,
     quota: int,
     per_customer: int | None,
+    admit_per_s: int | None,
     id: UUID,
 ) -> Deal:
-    [record] = await db.fetch(UPDATE_DEAL, price_krw, opens_at, closes_at, quota, per_customer, id)
+    [record] = await db.fetch(
+        UPDATE_DEAL, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s, id
+    )
     return Deal(*record)
 
 

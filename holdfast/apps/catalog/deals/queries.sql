@@ -14,10 +14,11 @@ FOR KEY SHARE;
 -- row: Deal
 -- exactly one row
 -- not null: name, usual_price_krw, sold_out
-INSERT INTO deals (product_id, price_krw, opens_at, closes_at, quota, per_customer)
-VALUES (@product_id, @price_krw, @opens_at, @closes_at, @quota, @per_customer)
+INSERT INTO deals (product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s)
+VALUES (@product_id, @price_krw, @opens_at, @closes_at, @quota, @per_customer, @admit_per_s)
 RETURNING
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out;
@@ -26,7 +27,8 @@ RETURNING
 -- row: Deal
 -- not null: name, usual_price_krw, sold_out
 SELECT
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out
@@ -34,7 +36,8 @@ FROM deals WHERE deals.id = @id;
 
 -- name: lock_deal :one
 -- row: Terms
-SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at
+SELECT
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s, withdrawn_at
 FROM deals WHERE id = @id
 FOR NO KEY UPDATE;
 
@@ -44,10 +47,11 @@ FOR NO KEY UPDATE;
 -- not null: name, usual_price_krw, sold_out
 UPDATE deals SET
   price_krw = @price_krw, opens_at = @opens_at, closes_at = @closes_at, quota = @quota,
-  per_customer = @per_customer, changed_at = statement_timestamp()
+  per_customer = @per_customer, admit_per_s = @admit_per_s, changed_at = statement_timestamp()
 WHERE deals.id = @id
 RETURNING
-  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at,
+  id, product_id, price_krw, opens_at, closes_at, quota, per_customer, admit_per_s,
+  withdrawn_at, created_at, changed_at,
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   (SELECT products.price_krw FROM products WHERE products.id = product_id) AS usual_price_krw,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deals.id), false) AS sold_out;

@@ -11,10 +11,12 @@ from holdfast.core.errors import ConflictError
 from holdfast.core.wire import Input
 
 LARGEST_LIMIT = 1_000_000
+MOST_PER_S = 10_000
 NEVER_USED = datetime.min.replace(tzinfo=UTC)
 
 Quota = Annotated[Whole, Field(ge=1, le=MOST_UNITS)]
 PerCustomer = Annotated[Whole, Field(ge=1, le=LARGEST_LIMIT)] | None
+AdmitPerS = Annotated[Whole, Field(ge=1, le=MOST_PER_S)] | None  # None: no waiting room
 
 
 class DealIn(Input):
@@ -24,6 +26,7 @@ class DealIn(Input):
     closes_at: Moment
     quota: Quota
     per_customer: PerCustomer = None
+    admit_per_s: AdmitPerS = None
 
 
 class DealChangeIn(ChangeIn):
@@ -32,6 +35,7 @@ class DealChangeIn(ChangeIn):
     closes_at: Moment = NEVER_USED
     quota: Quota = 0
     per_customer: PerCustomer = None
+    admit_per_s: AdmitPerS = None
 
 
 class DealOut(BaseModel):
@@ -44,6 +48,7 @@ class DealOut(BaseModel):
     closes_at: datetime
     quota: int
     per_customer: int | None
+    admit_per_s: int | None
     sold_out: bool
     withdrawn_at: datetime | None
     created_at: datetime

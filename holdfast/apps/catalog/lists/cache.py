@@ -74,7 +74,7 @@ class Lists:
             fresh=lambda _, noted: slots.unchanged(PRODUCTS, noted),
         )
         self.deals: Cache[DealsAsked, Timeline] = Cache(
-            f"catalog:{lease.lineage}:deals:1",
+            f"catalog:{lease.lineage}:deals:2",
             self._make_deals,
             type=Timeline,
             redis=redis,

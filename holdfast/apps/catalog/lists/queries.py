@@ -288,6 +288,7 @@ class DealThen(NamedTuple):
     closes_at: datetime
     quota: int
     per_customer: int | None
+    admit_per_s: int | None
     withdrawn_at: datetime | None
     created_at: datetime
     changed_at: datetime
@@ -297,11 +298,11 @@ class DealThen(NamedTuple):
 SELECT_DEALS_OPEN = """
 SELECT times.moment, deal.id, deal.product_id, product.name, deal.price_krw,
   product.price_krw AS usual_price_krw, deal.opens_at, deal.closes_at, deal.quota,
-  deal.per_customer, deal.withdrawn_at, deal.created_at, deal.changed_at,
+  deal.per_customer, deal.admit_per_s, deal.withdrawn_at, deal.created_at, deal.changed_at,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deal.id), false) AS sold_out
 FROM (SELECT unnest($1::timestamptz[]) AS moment) AS times
 CROSS JOIN LATERAL (
-  SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at FROM deals
+  SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at, admit_per_s FROM deals
   WHERE withdrawn_at IS NULL AND opens_at <= times.moment AND closes_at > times.moment
     AND (closes_at, id) > ($2::timestamptz, $3::uuid)
   ORDER BY closes_at, id LIMIT $4
@@ -326,11 +327,11 @@ async def select_deals_open(
 SELECT_DEALS_UPCOMING = """
 SELECT times.moment, deal.id, deal.product_id, product.name, deal.price_krw,
   product.price_krw AS usual_price_krw, deal.opens_at, deal.closes_at, deal.quota,
-  deal.per_customer, deal.withdrawn_at, deal.created_at, deal.changed_at,
+  deal.per_customer, deal.admit_per_s, deal.withdrawn_at, deal.created_at, deal.changed_at,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deal.id), false) AS sold_out
 FROM (SELECT unnest($1::timestamptz[]) AS moment) AS times
 CROSS JOIN LATERAL (
-  SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at FROM deals
+  SELECT id, product_id, price_krw, opens_at, closes_at, quota, per_customer, withdrawn_at, created_at, changed_at, admit_per_s FROM deals
   WHERE withdrawn_at IS NULL AND opens_at > times.moment
     AND (opens_at, id) > ($2::timestamptz, $3::uuid)
   ORDER BY opens_at, id LIMIT $4

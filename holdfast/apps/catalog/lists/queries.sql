@@ -108,7 +108,7 @@ ORDER BY moment LIMIT @most;
 -- not null: moment, sold_out
 SELECT times.moment, deal.id, deal.product_id, product.name, deal.price_krw,
   product.price_krw AS usual_price_krw, deal.opens_at, deal.closes_at, deal.quota,
-  deal.per_customer, deal.withdrawn_at, deal.created_at, deal.changed_at,
+  deal.per_customer, deal.admit_per_s, deal.withdrawn_at, deal.created_at, deal.changed_at,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deal.id), false) AS sold_out
 FROM (SELECT unnest(@moments::timestamptz[]) AS moment) AS times
 CROSS JOIN LATERAL (
@@ -128,7 +128,7 @@ ORDER BY times.moment, deal.closes_at, deal.id;
 -- not null: moment, sold_out
 SELECT times.moment, deal.id, deal.product_id, product.name, deal.price_krw,
   product.price_krw AS usual_price_krw, deal.opens_at, deal.closes_at, deal.quota,
-  deal.per_customer, deal.withdrawn_at, deal.created_at, deal.changed_at,
+  deal.per_customer, deal.admit_per_s, deal.withdrawn_at, deal.created_at, deal.changed_at,
   coalesce((SELECT remaining = 0 FROM availability WHERE offer_id = deal.id), false) AS sold_out
 FROM (SELECT unnest(@moments::timestamptz[]) AS moment) AS times
 CROSS JOIN LATERAL (

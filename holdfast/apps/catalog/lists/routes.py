@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
 from holdfast.apps.catalog.lists import queries
-from holdfast.apps.catalog.lists.rules import Listing, is_known, takes_gzip
+from holdfast.apps.catalog.lists.rules import Listing, is_known
 from holdfast.apps.catalog.lists.schemas import (
     CategoryOut,
     DealsAsked,
@@ -20,6 +20,7 @@ from holdfast.apps.catalog.lists.schemas import (
     State,
 )
 from holdfast.apps.catalog.resources import Catalog, Here
+from holdfast.core.compression import takes_gzip
 from holdfast.core.errors import InvalidError
 from holdfast.core.wire import Data, Page, PageOf, PageQuery, TextPosition, next_cursor
 

@@ -5,16 +5,14 @@ changes by the clock alone is a `Timeline`: its pages of the coming minutes, eac
 """
 
 import gzip
-import re
 from bisect import bisect_right
-from functools import lru_cache
 from hashlib import blake2b
 
 import msgspec
 
-WORTH_COMPRESSING = 1_000  # bytes; what is shorter fits one packet either way
+from holdfast.core.compression import WORTH_COMPRESSING
+
 LEVEL = 6
-REFUSED = re.compile(rb"\s*q=0(\.0{0,3})?\s*")
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -62,15 +60,6 @@ def _ready(body: bytes, tag: bytes, *encoded: tuple[bytes, bytes]) -> Ready:
     length = (b"content-length", b"%d" % len(body))
     headers = [(b"content-type", b"application/json"), length, *encoded, *unchanged]
     return Ready(body, tag, headers, unchanged)
-
-
-@lru_cache(256)
-def takes_gzip(accept_encoding: bytes) -> bool:
-    for wanted in accept_encoding.lower().split(b","):
-        coding, _, weight = wanted.partition(b";")
-        if coding.strip() == b"gzip":
-            return not REFUSED.fullmatch(weight)
-    return False
 
 
 def is_known(tag: bytes, if_none_match: bytes) -> bool:

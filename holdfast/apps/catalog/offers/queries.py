@@ -18,6 +18,7 @@ class Offer(NamedTuple):
     opens_at: datetime | None
     closes_at: datetime | None
     per_customer: int | None
+    admit_per_s: int | None
 
 
 SELECT_OFFERS = """
@@ -26,10 +27,10 @@ SELECT
   (SELECT name FROM products WHERE products.id = product_id) AS name,
   price_krw, quota AS quantity,
   least(opens_at, withdrawn_at) AS opens_at, least(closes_at, withdrawn_at) AS closes_at,
-  per_customer
+  per_customer, admit_per_s
 FROM deals WHERE id = ANY($1::uuid[])
 UNION ALL
-SELECT id, 'product', id, name, price_krw, stock, NULL, NULL, NULL
+SELECT id, 'product', id, name, price_krw, stock, NULL, NULL, NULL, NULL
 FROM products WHERE id = ANY($1::uuid[])
 ORDER BY id
 """

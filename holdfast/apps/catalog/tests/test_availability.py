@@ -12,6 +12,7 @@ import pytest
 from holdfast.apps.catalog.availability.actions import keep_availability
 from holdfast.apps.catalog.resources import Catalog
 from holdfast.apps.catalog.tests.desk import DEALS, NOBODY, Desk
+from holdfast.core.broker.redis import RedisSource
 from holdfast.core.streams import Consumer, consume_for_ever
 from holdfast.core.tests.serving import Client
 
@@ -23,7 +24,8 @@ async def deal(desk: Desk) -> dict[str, Any]:
 
 @pytest.fixture
 def orders(here: Catalog) -> Consumer:
-    return Consumer(here.db, here.redis, "events:orders", {"stock.changed": keep_availability})
+    source = RedisSource(here.redis, "events:orders")
+    return Consumer(here.db, source, {"stock.changed": keep_availability})
 
 
 async def tell(orders: Consumer, offer_id: str, *states: Sequence[int]) -> None:
@@ -42,7 +44,8 @@ async def tell(orders: Consumer, offer_id: str, *states: Sequence[int]) -> None:
             "type": "stock.changed",
             "payload": msgspec.json.encode(payload),
         }
-        await orders.redis.xadd(orders.stream, fields)
+        assert isinstance(orders.source, RedisSource)
+        await orders.source.redis.xadd(orders.stream, fields)
 
 
 async def stock(api: Client, offer_id: str) -> Any:

@@ -23,6 +23,10 @@ BAD_TERMS: list[dict[str, Any]] = [
     {"per_customer": 0},
     {"per_customer": 1_000_001},
     {"per_customer": False},
+    {"admit_per_s": 0},
+    {"admit_per_s": 10_001},
+    {"admit_per_s": "20"},
+    {"admit_per_s": 0.5},
     {"opens_at": 1_900_000_000},
     {"opens_at": "1900000000"},
     {"opens_at": "2027-03-01"},
@@ -46,11 +50,11 @@ BAD_WINDOWS = {
 
 async def test_create_deal_is_shown_by_every_worker(desk: Desk, other: Client) -> None:
     product = await desk.product()
-    terms = desk.terms(product["id"], opens_in_s=60, per_customer=1)
+    terms = desk.terms(product["id"], opens_in_s=60, per_customer=1, admit_per_s=20)
     made = await desk.ask("POST", DEALS, terms)
     assert made.status == 201
     assert (made.data["name"], made.data["usual_price_krw"]) == (product["name"], 12_900)
-    for name in ("product_id", "price_krw", "quota", "per_customer"):
+    for name in ("product_id", "price_krw", "quota", "per_customer", "admit_per_s"):
         assert made.data[name] == terms[name]
     assert made.data["withdrawn_at"] is None
     shown = await other.call("GET", f"{DEALS}/{made.data['id']}")
@@ -80,7 +84,7 @@ async def test_create_deal_refuses_windows_that_never_open(desk: Desk) -> None:
 
 async def test_create_deal_accepts_the_bounds(desk: Desk) -> None:
     product = await desk.product()
-    told = {"price_krw": 0, "quota": 1, "per_customer": 1_000_000}
+    told = {"price_krw": 0, "quota": 1, "per_customer": 1_000_000, "admit_per_s": 10_000}
     deal = await desk.deal(product["id"], opens_in_s=0, closes_in_s=YEAR_S - 60, **told)
     assert deal | told == deal
     unlimited = await desk.deal(product["id"], quota=1_000_000_000, price_krw=10**12)
@@ -111,13 +115,16 @@ async def test_change_deal_changes_what_is_sent(desk: Desk, other: Client) -> No
     product = await desk.product()
     deal = await desk.deal(product["id"], per_customer=1)
     path = f"{DEALS}/{deal['id']}"
-    for sent in ({"price_krw": 5}, {"quota": 7}, {"per_customer": None}, {"per_customer": 3}):
+    for sent in (
+        *({"price_krw": 5}, {"quota": 7}, {"per_customer": None}, {"per_customer": 3}),
+        *({"admit_per_s": 20}, {"admit_per_s": None}),
+    ):
         changed = await desk.ask("PATCH", path, sent)
         assert changed.status == 200
         deal |= sent | {"changed_at": changed.data["changed_at"]}
         assert changed.data == deal
     assert (await other.call("GET", path)).data == deal
-    assert await desk.events("deal.changed") == 4
+    assert await desk.events("deal.changed") == 6
 
 
 async def test_change_deal_moves_its_window(desk: Desk) -> None:

@@ -10,9 +10,10 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from holdfast.apps.catalog.lists.rules import is_known, takes_gzip
+from holdfast.apps.catalog.lists.rules import is_known
 from holdfast.apps.catalog.tests.counting import asked_of_tables
 from holdfast.apps.catalog.tests.desk import PRODUCTS, Desk
+from holdfast.core.compression import takes_gzip
 from holdfast.core.tests.serving import Client, worker
 
 CATEGORIES, TIME = "/api/v1/categories", "/api/v1/time"

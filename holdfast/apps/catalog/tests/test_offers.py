@@ -9,7 +9,7 @@ from holdfast.core.tests.serving import Client
 
 async def test_list_offers_of_deals_and_products_in_the_order_of_ids(desk: Desk) -> None:
     product = await desk.product()
-    deal = await desk.deal(product["id"], per_customer=2)
+    deal = await desk.deal(product["id"], per_customer=2, admit_per_s=20)
     asked = f"{OFFERS}?id={deal['id']}&id={NOBODY}&id={product['id']}&id={deal['id']}"
     answer = await desk.api.call("GET", asked)
     assert answer.status == 200
@@ -17,10 +17,11 @@ async def test_list_offers_of_deals_and_products_in_the_order_of_ids(desk: Desk)
     assert answer.data == [
         told
         | {"id": product["id"], "kind": "product", "price_krw": 12_900, "quantity": 500}
-        | {"opens_at": None, "closes_at": None, "per_customer": None},
+        | {"opens_at": None, "closes_at": None, "per_customer": None, "admit_per_s": None},
         told
         | {"id": deal["id"], "kind": "deal", "price_krw": 9_900, "quantity": 100}
-        | {"opens_at": deal["opens_at"], "closes_at": deal["closes_at"], "per_customer": 2},
+        | {"opens_at": deal["opens_at"], "closes_at": deal["closes_at"]}
+        | {"per_customer": 2, "admit_per_s": 20},
     ]
 
 
@@ -29,10 +30,11 @@ async def test_list_offers_tells_of_a_change_at_once(desk: Desk, other: Client) 
     deal = await desk.deal(product["id"])
     asked = f"{OFFERS}?id={deal['id']}&id={product['id']}"
     await other.call("GET", asked)
-    await desk.ask("PATCH", f"{DEALS}/{deal['id']}", {"price_krw": 1, "quota": 7})
+    await desk.ask("PATCH", f"{DEALS}/{deal['id']}", {"price_krw": 1, "quota": 7, "admit_per_s": 5})
     await desk.ask("POST", f"{PRODUCTS}/{product['id']}/stock", {"change": -499})
     told = (await other.call("GET", asked)).data
-    assert [(one["price_krw"], one["quantity"]) for one in told] == [(12_900, 1), (1, 7)]
+    names = ("price_krw", "quantity", "admit_per_s")
+    assert [[one[name] for name in names] for one in told] == [[12_900, 1, None], [1, 7, 5]]
 
 
 async def test_list_offers_refuses_what_it_cannot_mean(api: Client) -> None:

@@ -1,4 +1,4 @@
-"""A start leaves a shop to look at and a deal to wait for; the next start adds only a deal."""
+"""A start leaves a shop to look at and two deals to wait for; the next start adds only deals."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +9,7 @@ from holdfast.apps.catalog.seed import DEMO_PRODUCTS, DemoRefusedError, seed
 from holdfast.core.settings import Settings
 
 
-async def test_seed_makes_products_once_and_a_deal_each_time(
+async def test_seed_makes_products_once_and_two_deals_each_time(
     settings: Settings, db: asyncpg.Connection
 ) -> None:
     for starts in (1, 2, 3):
@@ -19,12 +19,13 @@ async def test_seed_makes_products_once_and_a_deal_each_time(
             category: len(products) for category, products in DEMO_PRODUCTS.items()
         }
         deals = await db.fetch("SELECT * FROM deals ORDER BY id")
-        assert len({deal["product_id"] for deal in deals}) == len(deals) == starts
-        newest = deals[-1]
-        assert (newest["quota"], newest["per_customer"]) == (100, 1)
-        opens_in = newest["opens_at"] - datetime.now(UTC)
-        assert timedelta(minutes=1, seconds=30) < opens_in <= timedelta(minutes=2)
-        assert newest["closes_at"] - newest["opens_at"] == timedelta(minutes=10)
+        assert len({deal["product_id"] for deal in deals}) == len(deals) == 2 * starts
+        for deal, minutes, admit_per_s in zip(deals[-2:], (2, 3), (None, 20), strict=True):
+            assert (deal["quota"], deal["per_customer"]) == (100, 1)
+            assert deal["admit_per_s"] == admit_per_s
+            opens_in = deal["opens_at"] - datetime.now(UTC)
+            assert timedelta(seconds=-30) < opens_in - timedelta(minutes=minutes) <= timedelta(0)
+            assert deal["closes_at"] - deal["opens_at"] == timedelta(minutes=10)
 
 
 async def test_seed_takes_the_product_of_a_deal_that_is_over(
@@ -33,7 +34,7 @@ async def test_seed_takes_the_product_of_a_deal_that_is_over(
     await seed(settings)
     await db.execute("UPDATE deals SET withdrawn_at = now()")
     await seed(settings)
-    assert await db.fetchval("SELECT count(DISTINCT product_id) FROM deals") == 1
+    assert await db.fetchval("SELECT count(DISTINCT product_id) FROM deals") == 2
 
 
 async def test_seed_is_refused_in_production(

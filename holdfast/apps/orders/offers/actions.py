@@ -89,7 +89,7 @@ async def read_offers(here: Orders, ids: list[UUID]) -> list[None]:
     now = monotonic()
     for row in await queries.select_offers_known(here.db, list(set(ids))):
         if not here.known.is_newer_than(now - row.age_s, row.id):
-            here.known.keep(row.id, Confirmed(now - row.age_s, now))
+            here.known.keep(row.id, Confirmed(now - row.age_s, now, row.has_room))
     return [None] * len(ids)
 
 
@@ -110,7 +110,8 @@ async def confirm_offers(here: Orders, ids: list[UUID]) -> list[bool]:
     gone = [offer_id for offer_id in wanted if offer_id not in told]
     there = {*told, *(await queries.update_offers_closed(here.db, gone) if gone else ())}
     for offer_id in there:
-        here.known.keep(offer_id, Confirmed(asked_at, asked_at + ASK_AGAIN_S))
+        has_room = offer_id in told and told[offer_id].admit_per_s is not None
+        here.known.keep(offer_id, Confirmed(asked_at, asked_at + ASK_AGAIN_S, has_room))
     return [offer_id in there for offer_id in ids]
 
 
@@ -129,6 +130,7 @@ async def _keep(here: Orders, offers: Sequence[Offer]) -> None:
             opens_at=[offer.opens_at for offer in offers],
             closes_at=[offer.closes_at for offer in offers],
             per_customer=[offer.per_customer for offer in offers],
+            admit_per_s=[offer.admit_per_s for offer in offers],
             quantities=[offer.quantity for offer in offers],
         )
         await serve_waiting(db, ids, here.options.hold_s)

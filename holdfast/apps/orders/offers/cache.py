@@ -8,10 +8,11 @@ MOST = 100_000
 
 
 class Confirmed(NamedTuple):
-    """Times of this worker's own clock."""
+    """When it was, by this worker's own clock; and whether one needs to be admitted to order."""
 
     at: float
     ask_again_at: float
+    has_room: bool
 
 
 class Confirmations:

@@ -11,16 +11,19 @@ from holdfast.core.db import Executor
 class Confirmed(NamedTuple):
     id: UUID
     age_s: float
+    has_room: bool
 
 
 SELECT_OFFERS_KNOWN = """
-SELECT id, extract(epoch FROM clock_timestamp() - confirmed_at)::float8 AS age_s
+SELECT
+  id, extract(epoch FROM clock_timestamp() - confirmed_at)::float8 AS age_s,
+  admit_per_s IS NOT NULL AS has_room
 FROM offers WHERE id = ANY($1::uuid[])
 """
 
 
 async def select_offers_known(db: Executor, ids: Sequence[UUID]) -> list[Confirmed]:
-    """How long ago the catalog last said that these are so."""
+    """How long ago the catalog last said that these are so, and whether they have a waiting room."""
     return [Confirmed(*record) for record in await db.fetch(SELECT_OFFERS_KNOWN, ids)]
 
 
@@ -35,13 +38,16 @@ WITH told AS MATERIALIZED (
     unnest($6::timestamptz[]) AS opens_at,
     unnest($7::timestamptz[]) AS closes_at,
     unnest($8::integer[]) AS per_customer,
-    unnest($9::bigint[]) AS quantity
+    unnest($9::integer[]) AS admit_per_s,
+    unnest($10::bigint[]) AS quantity
 ), kept AS (
   INSERT INTO offers AS known (
-    id, kind, product_id, name, price_krw, opens_at, closes_at, per_customer, initial, remaining
+    id, kind, product_id, name, price_krw, opens_at, closes_at, per_customer, admit_per_s,
+    initial, remaining
   )
   SELECT
-    id, kind, product_id, name, price_krw, opens_at, closes_at, per_customer, quantity, quantity
+    id, kind, product_id, name, price_krw, opens_at, closes_at, per_customer, admit_per_s,
+    quantity, quantity
   FROM told ORDER BY id
   ON CONFLICT (id) DO UPDATE SET
     name = excluded.name,
@@ -49,6 +55,7 @@ WITH told AS MATERIALIZED (
     opens_at = excluded.opens_at,
     closes_at = excluded.closes_at,
     per_customer = excluded.per_customer,
+    admit_per_s = excluded.admit_per_s,
     initial = greatest(excluded.initial, known.held + known.sold),
     remaining = greatest(excluded.initial - known.held - known.sold, 0),
     changes = known.changes
@@ -75,6 +82,7 @@ async def upsert_offers(
     opens_at: Sequence[datetime | None],
     closes_at: Sequence[datetime | None],
     per_customer: Sequence[int | None],
+    admit_per_s: Sequence[int | None],
     quantities: Sequence[int],
 ) -> None:
     """What the catalog says now. As many as were sold or are held stay so, whatever it says. When there
@@ -90,6 +98,7 @@ async def upsert_offers(
         opens_at,
         closes_at,
         per_customer,
+        admit_per_s,
         quantities,
     )
 
@@ -108,3 +117,24 @@ async def update_offers_closed(db: Executor, ids: Sequence[UUID]) -> list[UUID]:
     those that were ever known here.
     """
     return [record[0] for record in await db.fetch(UPDATE_OFFERS_CLOSED, ids)]
+
+
+class Units(NamedTuple):
+    remaining: int
+    held: int
+    sold: int
+
+
+SELECT_UNITS_ON_SALE = """
+SELECT
+  coalesce(sum(remaining), 0)::bigint AS remaining,
+  coalesce(sum(held), 0)::bigint AS held,
+  coalesce(sum(sold), 0)::bigint AS sold
+FROM offers WHERE kind = 'deal' AND closes_at > now() AND opens_at <= now()
+"""
+
+
+async def select_units_on_sale(db: Executor) -> Units:
+    """Of all deals that are open at this moment."""
+    [record] = await db.fetch(SELECT_UNITS_ON_SALE)
+    return Units(*record)

@@ -15,6 +15,8 @@ from holdfast.apps.orders.placing.schemas import Asked
 from holdfast.apps.orders.records.queries import select_orders
 from holdfast.apps.orders.records.schemas import ItemOut, OrderOut, order_of
 from holdfast.apps.orders.resources import Orders
+from holdfast.apps.orders.room.queries import lock_admitted, update_entries_used
+from holdfast.apps.orders.room.rules import PATIENCE
 from holdfast.core.db import Executor
 from holdfast.core.errors import BusyError, ProblemError
 
@@ -41,8 +43,13 @@ async def _place(here: Orders, asked: list[Asked]) -> list[Answer]:
         wanted = sorted({item.offer_id for order in asked for item in order.items})
         offers = await queries.lock_offers(db, wanted)
         stocks = {row.id: _stock(row) for row in offers}
+        rooms = [row.id for row in offers if row.has_room]
+        for offer_id in rooms:
+            stocks[offer_id].admitted = await _admitted(db, asked, offer_id)
         decisions = decide(asked, stocks, await _known(db, asked, stocks))
         won = await _insert(db, asked, decisions, here.options.hold_s)
+        for offer_id in rooms:
+            await _use_turns(db, [asked[n] for n in won], offer_id)
         again = await _read(db, [one.order_id for one in decisions if isinstance(one, Again)])
     with suppress(BusyError):  # what was placed is placed, whether it can be noted or not
         await _note_sold_out(here, stocks)
@@ -63,6 +70,25 @@ async def _place(here: Orders, asked: list[Asked]) -> list[Answer]:
 
 def _stock(row: queries.Offer) -> Stock:
     return Stock(row.state, row.price_krw, row.per_customer, row.remaining, row.places)
+
+
+async def _admitted(db: Executor, asked: Sequence[Asked], offer_id: UUID) -> set[UUID]:
+    """Whose turn it is in the offer's waiting room, of those who want it."""
+    customers = {order.customer_id for order in asked if _wants(order, offer_id)}
+    admitted = await lock_admitted(
+        db, offer_id=offer_id, customer_ids=list(customers), patience=PATIENCE
+    )
+    return set(admitted)
+
+
+async def _use_turns(db: Executor, won: Sequence[Asked], offer_id: UUID) -> None:
+    customers = [order.customer_id for order in won if _wants(order, offer_id)]
+    if customers:
+        await update_entries_used(db, offer_id=offer_id, customer_ids=customers)
+
+
+def _wants(order: Asked, offer_id: UUID) -> bool:
+    return any(item.offer_id == offer_id for item in order.items)
 
 
 async def _known(

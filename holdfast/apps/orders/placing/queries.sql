@@ -2,18 +2,20 @@
 -- As they are when everybody who came before is done. Whoever asks next waits here, in one order of
 -- ids, so that two baskets never wait for each other. A worker that was stopped in the middle must
 -- not keep the others out: it has a second between two statements, and four in all, because one
--- that stops while it sends a statement is not idle to the server.
+-- that stops while it sends a statement is not idle to the server. And what comes next must not be
+-- planned as a scan because the tables were empty when somebody analysed them: a plan is kept.
 -- row: Offer
--- not null: state
+-- not null: state, has_room
 SELECT
-  id, price_krw, per_customer, remaining, places, name,
+  id, price_krw, per_customer, admit_per_s IS NOT NULL AS has_room, remaining, places, name,
   CASE
     WHEN clock_timestamp() >= closes_at THEN 'over'
     WHEN clock_timestamp() < opens_at THEN 'early'
     ELSE 'open'
   END AS state,
   set_config('idle_in_transaction_session_timeout', '1s', true) AS patience,
-  set_config('transaction_timeout', '4s', true) AS patience_in_all
+  set_config('transaction_timeout', '4s', true) AS patience_in_all,
+  set_config('enable_seqscan', 'off', true) AS plan
 FROM offers WHERE id = ANY(@ids::uuid[])
 ORDER BY id
 FOR NO KEY UPDATE;
@@ -21,7 +23,8 @@ FOR NO KEY UPDATE;
 -- name: select_history :many
 -- For each item that is asked for: the order that has this key already, and how many units of the
 -- offer its customer has, where an offer is given. Nothing for most. There is one of each at most: the
--- limits only keep the planner from reading a whole table that it believes to be small.
+-- limits only keep the planner from reading a whole table that it believes to be small, and a range in
+-- the order of keys from reading all orders of a customer, by an index that begins like the right one.
 -- row: Past
 -- nullable: order_id, digest
 -- not null: units
@@ -36,8 +39,8 @@ FROM (
 ) AS asked
 LEFT JOIN LATERAL (
   SELECT id, digest FROM orders
-  WHERE orders.customer_id = asked.customer_id AND orders.key = asked.key
-  LIMIT 1
+  WHERE orders.customer_id = asked.customer_id AND orders.key BETWEEN asked.key AND asked.key
+  ORDER BY orders.key LIMIT 1
 ) AS known ON true
 LEFT JOIN LATERAL (
   SELECT units FROM possessions

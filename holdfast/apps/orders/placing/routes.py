@@ -9,11 +9,21 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast.apps.orders.gauges import decided
 from holdfast.apps.orders.offers.actions import require_offers
+from holdfast.apps.orders.offers.schemas import CatalogAwayError
 from holdfast.apps.orders.placing.actions import Answer, place_orders
-from holdfast.apps.orders.placing.schemas import Asked, Item, OrderIn, SoldOutError
+from holdfast.apps.orders.placing.schemas import (
+    MOST_ITEMS,
+    Asked,
+    Item,
+    OrderIn,
+    SoldOutError,
+)
 from holdfast.apps.orders.records.schemas import OrderOut
 from holdfast.apps.orders.resources import Orders
-from holdfast.core.errors import InvalidError, MalformedError, ProblemError
+from holdfast.apps.orders.room.rules import admission_key, has_admission
+from holdfast.apps.orders.room.schemas import Guest, NotAdmittedError
+from holdfast.core.db import DatabaseAwayError, DatabaseBusyError
+from holdfast.core.errors import BusyError, InvalidError, MalformedError, ProblemError
 from holdfast.core.web import body_of
 
 LANES = 4
@@ -21,6 +31,8 @@ KEY = re.compile(rb"[!-~]{1,255}")
 _decoder = msgspec.json.Decoder(OrderIn)
 _encoder = msgspec.json.Encoder()
 placed = decided.of("placed")
+for error in (SoldOutError, CatalogAwayError, BusyError, DatabaseAwayError, DatabaseBusyError):
+    decided.of(error.name)  # from zero, or the first of its kind would be no increase
 
 
 class Placed(msgspec.Struct):
@@ -33,8 +45,9 @@ async def place_order(scope: Scope, receive: Receive, send: Send) -> None:
     key = idempotency_key(scope)
     require_json(scope)
     asked = read_order(caller.sub, key, await body_of(receive))
-    await require_offers(here, [item.offer_id for item in asked.items])
     try:
+        await require_offers(here, [item.offer_id for item in asked.items])
+        require_admission(here, scope, asked)
         order = await _decide(here, asked)
     except ProblemError as problem:
         decided.of(problem.name).add()
@@ -74,6 +87,24 @@ def idempotency_key(scope: Scope) -> str:
         return str(keys[0].decode())
     wanted = "must be there once, 1 to 255 printable ASCII characters without spaces"
     raise InvalidError(("Idempotency-Key", wanted))
+
+
+def require_admission(here: Orders, scope: Scope, asked: Asked) -> None:
+    """Refuse whoever was never admitted to what has a waiting room, by what is known here.
+
+    It keeps the crowd out without a statement. Whose turn it is now is decided with the order.
+    """
+    for item in asked.items:
+        known = here.known.get(item.offer_id)
+        if known is not None and known.has_room:
+            guest = Guest(item.offer_id, asked.customer_id)
+            if not has_admission(admission_key(here.settings.secret), guest, _admissions(scope)):
+                raise NotAdmittedError
+
+
+def _admissions(scope: Scope) -> list[bytes]:
+    shown = [value for name, value in scope["headers"] if name == b"admission"]
+    return [one.strip() for one in b",".join(shown).split(b",", MOST_ITEMS)]
 
 
 def require_json(scope: Scope) -> None:

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from holdfast.apps.orders.offers.schemas import UnknownOfferError
+from holdfast.apps.orders.offers.schemas import OverError, UnknownOfferError
 from holdfast.apps.orders.placing.schemas import (
     Asked,
     Item,
     KeyReusedError,
     LimitReachedError,
-    OverError,
     SoldOutError,
     TooEarlyError,
 )
+from holdfast.apps.orders.room.schemas import NotAdmittedError
 from holdfast.core.errors import ProblemError
 
 
@@ -32,6 +32,7 @@ class Stock:
     remaining: int
     places: int
     units: dict[UUID, int] = field(default_factory=dict)  # that a customer has
+    admitted: set[UUID] | None = None  # whose turn it is; None: there is no waiting room
 
 
 class Known(NamedTuple):
@@ -98,6 +99,8 @@ def _objection(item: Item, stock: Stock, customer_id: UUID) -> ProblemError | No
         return TooEarlyError()
     if stock.state == "over":
         return OverError()
+    if stock.admitted is not None and customer_id not in stock.admitted:
+        return NotAdmittedError()
     units = stock.units.get(customer_id, 0) + item.quantity
     if stock.per_customer is not None and units > stock.per_customer:
         return LimitReachedError()
@@ -111,6 +114,8 @@ def _take(order: Asked, stocks: Mapping[UUID, Stock]) -> Won:
         stock = stocks[offer_id]
         stock.remaining -= quantity
         stock.places += 1
+        if stock.admitted is not None:
+            stock.admitted.remove(order.customer_id)  # a turn is good for one order
         stock.units[order.customer_id] = stock.units.get(order.customer_id, 0) + quantity
         places.append(stock.places)
         total_krw += quantity * stock.price_krw

@@ -48,11 +48,6 @@ class TooEarlyError(ProblemError):
     sentence = "The sale has not begun yet. By our clock, not yours: GET /api/v1/time."
 
 
-class OverError(ProblemError):
-    status = HTTPStatus.GONE
-    sentence = "The sale is over."
-
-
 class KeyReusedError(ProblemError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     sentence = "This Idempotency-Key belongs to an order for something else. Use a new key."
