@@ -12,7 +12,9 @@ from holdfast.apps.orders.payments import routes as payments
 from holdfast.apps.orders.placing import routes as placing
 from holdfast.apps.orders.proof import routes as proof
 from holdfast.apps.orders.records import routes as records
+from holdfast.apps.orders.requests import routes as requests
 from holdfast.apps.orders.resources import Orders
+from holdfast.apps.orders.room import routes as room
 from holdfast.apps.orders.waiting import routes as waiting
 from holdfast.core.settings import Settings
 from holdfast.core.web import DegradedError, Service
@@ -30,8 +32,11 @@ def service(settings: Settings, options: Options | None = None) -> Service:
     return Service(
         name="orders",
         lifespan=lifespan,
-        routers=[records.router, proof.router, life.router, payments.router, waiting.router],
-        hot=placing.hot,
+        routers=[
+            *(records.router, proof.router, life.router),
+            *(payments.router, waiting.router, requests.router, room.router),
+        ],
+        hot={**placing.hot, **requests.hot},
         checks={"database": _check_database, "redis": _check_redis},
     )
 

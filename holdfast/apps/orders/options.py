@@ -7,13 +7,14 @@ from pydantic import Field
 
 from holdfast.core.settings import Environment, Settings, SettingsError
 
+CATALOG_URL = r"^(https?://[^/]+|grpc://[^/]+:\d+)$"
 MUST_BE_SET = {"payment_url", "payment_key"}  # in production
 
 
 class Options(Environment):
     prefix: ClassVar[str] = "HOLDFAST_ORDERS_"
 
-    catalog_url: str | None = Field(None, pattern="^https?://[^/]+$")  # where it is not the origin
+    catalog_url: str | None = Field(None, pattern=CATALOG_URL)  # where it is not the origin
     payment_url: str = Field("http://127.0.0.1:8093", pattern=r"^https?://\S*[^/\s]$")
     payment_key: str = Field("stand-in", pattern="^[!-~]+$")  # both are the local stand-in's
     hold_s: float = Field(600, ge=1, le=86_400)  # to pay in

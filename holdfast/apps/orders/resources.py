@@ -12,12 +12,15 @@ from fastapi import Depends, Request
 from redis.asyncio import Redis
 
 from holdfast.apps.orders.offers.cache import Confirmations
-from holdfast.apps.orders.offers.client import Catalog
+from holdfast.apps.orders.offers.client import Catalog, catalog_at
 from holdfast.apps.orders.options import Options
 from holdfast.apps.orders.payments.client import PaymentProvider
 from holdfast.apps.orders.placing.cache import SoldOut
+from holdfast.apps.orders.requests.cache import Listeners
+from holdfast.apps.orders.room.cache import Rooms
 from holdfast.core.callers import Callers
 from holdfast.core.db import Address, Database
+from holdfast.core.identity import identity_of
 from holdfast.core.manifest import find
 from holdfast.core.merge import Merge
 from holdfast.core.partitions import keep_partitions
@@ -43,6 +46,8 @@ class Orders:
     payments: PaymentProvider
     known: Confirmations = field(default_factory=Confirmations)
     sold_out: SoldOut = field(default_factory=SoldOut)
+    rooms: Rooms = field(default_factory=Rooms)
+    listeners: Listeners = field(default_factory=Listeners)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)  # that nobody waits for
     _merges: dict[tuple[Callable[..., Any], int], Merge[Any, Any]] = field(default_factory=dict)
 
@@ -80,6 +85,8 @@ class Orders:
             ) as db,
             connect(settings) as redis,
             other_services() as http,
+            identity_of(settings, http) as identity,
+            catalog_at(options.catalog_url or settings.origin, http) as catalog,
             other_services() as till,  # a slow provider uses up its own connections only
         ):
             await keep_partitions(db)
@@ -89,8 +96,8 @@ class Orders:
                 db=db,
                 redis=redis,
                 http=http,
-                callers=Callers(settings, http),
-                catalog=Catalog(options.catalog_url or settings.origin, http),
+                callers=Callers(settings, identity),
+                catalog=catalog,
                 payments=PaymentProvider(options.payment_url, options.payment_key, till),
             )
             try:

@@ -76,3 +76,16 @@ async def lock_overdue(db: Executor, most: int) -> list[UUID]:
     is at work on them there are none for this one.
     """
     return [record[0] for record in await db.fetch(LOCK_OVERDUE, most)]
+
+
+SELECT_OVERDUE_S = """
+SELECT greatest(extract(epoch FROM clock_timestamp() - min(held_until)), 0)::float8 AS overdue_s
+FROM orders WHERE status = 'reserved'
+"""
+
+
+async def select_overdue_s(db: Executor) -> float:
+    """How long ago the order that is overdue for the longest should have ended."""
+    [record] = await db.fetch(SELECT_OVERDUE_S)
+    value: float = record[0]
+    return value

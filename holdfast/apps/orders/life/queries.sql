@@ -48,3 +48,10 @@ WHERE (SELECT pg_try_advisory_xact_lock(hashtext(current_schema() || '.overdue')
   AND status = 'reserved' AND held_until <= clock_timestamp()
 ORDER BY held_until
 LIMIT @most;
+
+-- name: select_overdue_s :one
+-- How long ago the order that is overdue for the longest should have ended.
+-- exactly one row
+-- not null: overdue_s
+SELECT greatest(extract(epoch FROM clock_timestamp() - min(held_until)), 0)::float8 AS overdue_s
+FROM orders WHERE status = 'reserved';

@@ -142,7 +142,8 @@ async def update_payment_settled(db: Executor, *, state: str, payment_id: UUID) 
 
 
 UPDATE_PAYMENT_UNDONE = """
-UPDATE payments SET state = 'refunding', next_try_at = now(), tries = 0 WHERE id = $1
+UPDATE payments SET state = 'refunding', open_since = now(), next_try_at = now(), tries = 0
+WHERE id = $1
 """
 
 
@@ -152,7 +153,11 @@ async def update_payment_undone(db: Executor, payment_id: UUID) -> None:
 
 
 UPDATE_PAYMENT_GIVEN_BACK = """
-UPDATE payments SET state = 'refunding', next_try_at = now() + $1::interval, tries = 0
+UPDATE payments SET
+  state = 'refunding',
+  open_since = CASE WHEN state = 'refunding' THEN open_since ELSE now() END,
+  next_try_at = now() + $1::interval,
+  tries = 0
 WHERE order_id = $2 AND state IN ('approved', 'refunding')
 RETURNING id
 """
@@ -211,3 +216,24 @@ async def select_payment(db: Executor, *, order_id: UUID, customer_id: UUID) -> 
     """The latest attempt to pay this order, if it is this customer's."""
     record = await db.fetchrow(SELECT_PAYMENT, order_id, customer_id)
     return None if record is None else Payment(*record)
+
+
+class Unanswered(NamedTuple):
+    asked: int
+    refunding: int
+    oldest_s: float
+
+
+SELECT_PAYMENTS_OPEN = """
+SELECT
+  count(*) FILTER (WHERE state = 'asked') AS asked,
+  count(*) FILTER (WHERE state = 'refunding') AS refunding,
+  coalesce(extract(epoch FROM now() - min(open_since)), 0)::float8 AS oldest_s
+FROM payments WHERE state IN ('asked', 'refunding')
+"""
+
+
+async def select_payments_open(db: Executor) -> Unanswered:
+    """How many the provider was asked for without an answer so far, and how long the oldest has waited."""
+    [record] = await db.fetch(SELECT_PAYMENTS_OPEN)
+    return Unanswered(*record)

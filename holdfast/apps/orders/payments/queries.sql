@@ -79,12 +79,17 @@ UPDATE payments SET state = @state, settled_at = clock_timestamp() WHERE id = @p
 
 -- name: update_payment_undone :exec
 -- What was asked for is to be undone: by the jobs, again and again until it is.
-UPDATE payments SET state = 'refunding', next_try_at = now(), tries = 0 WHERE id = @payment_id;
+UPDATE payments SET state = 'refunding', open_since = now(), next_try_at = now(), tries = 0
+WHERE id = @payment_id;
 
 -- name: update_payment_given_back :one
 -- exactly one row
 -- The money of a paid order is to be given back. The jobs see to it if whoever asks now does not.
-UPDATE payments SET state = 'refunding', next_try_at = now() + @patience::interval, tries = 0
+UPDATE payments SET
+  state = 'refunding',
+  open_since = CASE WHEN state = 'refunding' THEN open_since ELSE now() END,
+  next_try_at = now() + @patience::interval,
+  tries = 0
 WHERE order_id = @order_id AND state IN ('approved', 'refunding')
 RETURNING id;
 
@@ -109,3 +114,14 @@ WHERE order_id = (
   SELECT orders.id FROM orders WHERE orders.id = @order_id AND customer_id = @customer_id
 )
 ORDER BY id DESC LIMIT 1;
+
+-- name: select_payments_open :one
+-- How many the provider was asked for without an answer so far, and how long the oldest has waited.
+-- row: Unanswered
+-- exactly one row
+-- not null: oldest_s
+SELECT
+  count(*) FILTER (WHERE state = 'asked') AS asked,
+  count(*) FILTER (WHERE state = 'refunding') AS refunding,
+  coalesce(extract(epoch FROM now() - min(open_since)), 0)::float8 AS oldest_s
+FROM payments WHERE state IN ('asked', 'refunding');

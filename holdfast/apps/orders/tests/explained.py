@@ -50,9 +50,9 @@ class Explained:
             mode = "force_generic_plan" if self.generic else "force_custom_plan"
             await self.connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
             await self.connection.execute(f"PREPARE explained AS {query}")
+            given = f"({', '.join(map(_literal, args))})" if args else ""
             told = await self.connection.fetchval(
-                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained"
-                f"({', '.join(map(_literal, args))})"
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE explained{given}"
             )
             await self.connection.execute("DEALLOCATE explained")
         finally:

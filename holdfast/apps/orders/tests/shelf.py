@@ -1,25 +1,34 @@
 """The catalog as orders ask it: what it says of offers can be changed at any moment of a test.
 
-It keeps to the contract of `list_offers`, until a test stops it, slows it or makes it lie; the
-journeys in `tests/` are made with the real one. It has a thread of its own, so that it answers
-whatever a test's loop does.
+It keeps to the contracts of `list_offers`, over HTTP or gRPC, until a test stops it, slows it or
+makes it lie; the journeys in `tests/` are made with the real one. It has threads of its own, so that
+it answers whatever a test's loop does.
 """
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
-Said = tuple[int, bytes]
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from holdfast.stubs.catalog.v1.offers_pb2 import ListOffersRequest, ListOffersResponse
+
+Wire = Literal["http", "grpc"]
+Said = tuple[int, bytes]  # with a status of the wire: 200 is good over HTTP, 0 over gRPC
+STATUSES = {status.value[0]: status for status in grpc.StatusCode}
 
 
 class Shelf:
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire = "http") -> None:
+        self.wire = wire
         self.offers: dict[UUID, dict[str, Any]] = {}
         self.asked = 0
         self.takes_s = 0.0
@@ -35,8 +44,8 @@ class Shelf:
 
     @classmethod
     @contextmanager
-    def standing(cls) -> Iterator[Self]:
-        shelf = cls()
+    def standing(cls, wire: Wire = "http") -> Iterator[Self]:
+        shelf = cls(wire)
         try:
             yield shelf
         finally:
@@ -44,7 +53,7 @@ class Shelf:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"{self.wire}://127.0.0.1:{self._port}"
 
     def put(self, quantity: int, *, offer_id: UUID | None = None, **said: Any) -> UUID:
         """A deal that is open; in place of the one that was there by this id."""
@@ -55,19 +64,46 @@ class Shelf:
     def change(self, offer_id: UUID, **said: Any) -> None:
         self.offers[offer_id].update(said)
 
-    def answer(self, path: str) -> Said:
+    def find(self, asked: Iterable[str]) -> list[dict[str, Any]]:
         self.asked += 1
         time.sleep(self.takes_s)
-        if self.lie:
-            return self.lie
-        asked = map(UUID, parse_qs(urlsplit(path).query).get("id", []))
-        there = [self.offers[each] for each in asked if each in self.offers]
-        return 200, json.dumps({"data": there}).encode()
+        return [self.offers[UUID(each)] for each in asked if UUID(each) in self.offers]
 
     def start(self) -> None:
-        self._server = Server(("127.0.0.1", self._port), Handler)
-        self._server.shelf = self
-        self._port = self._server.server_address[1]
+        self._face = (HttpFace if self.wire == "http" else GrpcFace)(self, self._port)
+        self._port = self._face.port
+
+    def stop(self) -> None:
+        self._face.stop()
+
+
+class GrpcFace(grpc.GenericRpcHandler):
+    def __init__(self, shelf: Shelf, port: int) -> None:
+        self._shelf = shelf
+        self._server = grpc.server(ThreadPoolExecutor(8), [self])
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop(None).wait()
+
+    def service(self, call: Any) -> Any:
+        assert call.method == "/holdfast.catalog.v1.Offers/ListOffers"
+        return grpc.unary_unary_rpc_method_handler(self._answer)
+
+    def _answer(self, body: bytes, context: Any) -> bytes:
+        there = self._shelf.find(ListOffersRequest.FromString(body).ids)
+        status, answer = self._shelf.lie or (0, on_the_wire(*there))
+        if status:
+            context.abort(STATUSES[status], "It says so.")
+        return answer
+
+
+class HttpFace:
+    def __init__(self, shelf: Shelf, port: int) -> None:
+        self._server = Server(("127.0.0.1", port), Handler)
+        self._server.shelf = shelf
+        self.port = self._server.server_address[1]
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 
@@ -89,7 +125,9 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        status, body = self.server.shelf.answer(self.path)
+        shelf = self.server.shelf
+        there = shelf.find(parse_qs(urlsplit(self.path).query).get("id", []))
+        status, body = shelf.lie or (200, json.dumps({"data": there}).encode())
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -114,3 +152,9 @@ def deal(quantity: int, **said: Any) -> dict[str, Any]:
         "per_customer": None,
         **said,
     }
+
+
+def on_the_wire(*offers: dict[str, Any]) -> bytes:
+    """As a message of the contract."""
+    told = [{**offer, "kind": f"KIND_{offer['kind'].upper()}"} for offer in offers]
+    return ParseDict({"offers": told}, ListOffersResponse()).SerializeToString()

@@ -24,18 +24,20 @@ class Shop:
         per_customer: int | None = 1,
         opens_in_s: float | None = -60,
         closes_in_s: float | None = 3600,
+        admit_per_s: int | None = None,
     ) -> UUID:
         """An offer that the catalog has just confirmed."""
         offer_id: UUID = await self.db.fetchval(
             """INSERT INTO offers (id, kind, product_id, name, price_krw, opens_at, closes_at,
-                 per_customer, initial, remaining)
+                 per_customer, initial, remaining, admit_per_s)
                VALUES (uuidv7(), 'deal', uuidv7(), 'Blue mug', $1, now() + $2 * interval '1 s',
-                 now() + $3 * interval '1 s', $4, $5, $5) RETURNING id""",
+                 now() + $3 * interval '1 s', $4, $5, $5, $6) RETURNING id""",
             price_krw,
             opens_in_s,
             closes_in_s,
             per_customer,
             stock,
+            admit_per_s,
         )
         return offer_id
 
@@ -45,6 +47,7 @@ class Shop:
         quantity: int = 1,
         token: str | None = None,
         key: str | None = None,
+        admission: str | None = None,
         api: Client | None = None,
     ) -> Answer:
         """As somebody new, under a new key, unless it is said otherwise."""
@@ -54,7 +57,8 @@ class Shop:
             "/api/v1/orders",
             {"items": items},
             token=token or self.issuer.token(),
-            headers={"Idempotency-Key": key or str(uuid4())},
+            headers={"Idempotency-Key": key or str(uuid4())}
+            | ({"Admission": admission} if admission is not None else {}),
         )
 
     async def ledger(self, offer_id: UUID) -> dict[str, Any]:

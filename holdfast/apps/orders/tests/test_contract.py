@@ -1,7 +1,8 @@
 """Orders keep their contract: each operation, asked rightly and wrongly, by a customer and by nobody.
 
 The requests are made by schemathesis from the OpenAPI file alone and sent to a worker process. The
-examples that the file shows are real here: there is that offer, and Ada has bought one of it.
+examples that the file shows are real here: there is that offer, Ada has bought one of it, and it is
+her turn to buy another.
 """
 
 import asyncio
@@ -58,14 +59,22 @@ BEYOND_SCHEMA = {"items", "cursor"}
 ADA = UUID("0199a8f1-4a66-7d02-9c1b-8e35f0b27a11")
 OFFER = UUID("0199a8f1-02d7-7e10-8b35-c4d2a9e6f001")
 ORDER = UUID("0199a8f2-5b1e-7c3d-9a44-1f0e8b7d6c52")
+REQUEST = UUID("0199a8f2-5b1e-7c3d-9a44-1f0e8b7d6c53")
 KEY = "3f0c9a4e-6d0e-4d7f-9a39-1d8f3c1f6b1e"
 MAKE_EXAMPLES = f"""
-TRUNCATE offers, orders, order_items, payments, waiting;
-INSERT INTO offers (id, kind, product_id, name, price_krw, initial, remaining, held, places)
-VALUES ('{OFFER}', 'deal', uuidv7(), 'Blue mug', 12900, 100, 99, 1, 1);
+TRUNCATE offers, orders, order_items, payments, waiting, order_requests, rooms, room_entries;
+INSERT INTO offers
+  (id, kind, product_id, name, price_krw, admit_per_s, initial, remaining, held, places)
+VALUES ('{OFFER}', 'deal', uuidv7(), 'Blue mug', 12900, 20, 100, 99, 1, 1);
+INSERT INTO rooms (offer_id, turns, next_turn_at) VALUES ('{OFFER}', 1, now());
+INSERT INTO room_entries (offer_id, customer_id, number, turn_at)
+VALUES ('{OFFER}', '{ADA}', 1, now());
 INSERT INTO orders (id, customer_id, key, digest, total_krw, placed_at, held_until)
 VALUES ('{ORDER}', '{ADA}', '{KEY}', '', 12900, '2027-03-01T09:30Z', now() + interval '1 hour');
-INSERT INTO order_items VALUES ('{ORDER}', 0, '{OFFER}', '{ADA}', 1, 1, 12900, 'Blue mug')
+INSERT INTO order_items VALUES ('{ORDER}', 0, '{OFFER}', '{ADA}', 1, 1, 12900, 'Blue mug');
+INSERT INTO order_requests
+  (id, customer_id, key, digest, items, state, order_id, requested_at, decided_at)
+VALUES ('{REQUEST}', '{ADA}', '{KEY}', '', '[]', 'placed', '{ORDER}', now(), now())
 """  # noqa: S608 - nothing in it comes from elsewhere
 WAIT = f"INSERT INTO waiting (offer_id, customer_id) VALUES ('{OFFER}', '{ADA}')"  # noqa: S608
 # What an example needs besides.
@@ -94,7 +103,7 @@ class Served:
 
     def prepare(self) -> None:
         """As if nobody had asked for anything before."""
-        self.shelf.put(100, offer_id=OFFER, price_krw=12_900)
+        self.shelf.put(100, offer_id=OFFER, price_krw=12_900, admit_per_s=20)
         self.execute(MAKE_EXAMPLES)
 
     def pay(self) -> None:

@@ -397,6 +397,16 @@ async def test_the_databases_clock_opens_and_closes_a_sale_whatever_the_workers_
             assert {status for _, status, _ in answers} == {425, 201, 410}
             for before, status, after in answers:
                 assert status in {by(before), by(after)}
+        # So too a room that is open by the clock of one of them alone.
+        states = {False: "gathering", True: "admitted"}
+        opened = "SELECT opens_at <= clock_timestamp() FROM offers WHERE id = $1"
+        for api, opens_in_s in ((fast, 4), (slow, -1)):
+            offer = await shop.offer(admit_per_s=1, opens_in_s=opens_in_s)
+            path, token = f"/api/v1/offers/{offer}/room", shop.issuer.token()
+            before = await shop.db.fetchval(opened, offer)
+            joined = await api.call("POST", path, token=token)
+            after = await shop.db.fetchval(opened, offer)
+            assert joined.data["state"] in {states[before], states[after]}
 
 
 def by(moment: float) -> int:

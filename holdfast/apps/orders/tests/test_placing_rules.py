@@ -1,14 +1,14 @@
 """Who gets one, for any crowd and any stock: told by a second, slower way of counting."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.apps.orders.offers.schemas import UnknownOfferError
+from holdfast.apps.orders.offers.schemas import OverError, UnknownOfferError
 from holdfast.apps.orders.placing.rules import (
     Again,
     Decision,
@@ -23,10 +23,10 @@ from holdfast.apps.orders.placing.schemas import (
     Item,
     KeyReusedError,
     LimitReachedError,
-    OverError,
     SoldOutError,
     TooEarlyError,
 )
+from holdfast.apps.orders.room.schemas import NotAdmittedError
 
 OFFERS = [UUID(int=n) for n in range(1, 3)]
 UNKNOWN = UUID(int=99)
@@ -60,6 +60,7 @@ shelves = st.fixed_dictionaries(
             remaining=st.integers(0, 12),
             places=st.integers(0, 5),
             units=st.dictionaries(st.sampled_from(CUSTOMERS), units, max_size=1),
+            admitted=st.none() | st.sets(st.sampled_from(CUSTOMERS)),
         )
         for offer_id in OFFERS
     }
@@ -90,12 +91,13 @@ def test_everybody_gets_what_is_theirs_at_their_turn(
     place = Counter({offer_id: stock.places for offer_id, stock in before.items()})
     has = Counter({(o, c): n for o, stock in before.items() for c, n in stock.units.items()})
     granted = {name: known.digest for name, known in keys.items()}
+    turns = {(o, c) for o, stock in before.items() for c in stock.admitted or ()}
     for order, decision in zip(crowd, decisions, strict=True):
         name = (order.customer_id, order.key)
         if name in granted:
             same = granted[name] == order.digest
             assert isinstance(decision, Again | Same if same else KeyReusedError)
-        elif against := set(objections(order, before, left, has)):
+        elif against := set(objections(order, before, left, has, turns)):
             assert type(decision) in against
         else:
             assert isinstance(decision, Won)
@@ -103,6 +105,7 @@ def test_everybody_gets_what_is_theirs_at_their_turn(
             for item, given_place in zip(order.items, decision.places, strict=True):
                 left[item.offer_id] -= item.quantity
                 has[item.offer_id, order.customer_id] += item.quantity
+                turns.discard((item.offer_id, order.customer_id))
                 place[item.offer_id] += 1
                 assert given_place == place[item.offer_id]
             prices = [before[item.offer_id].price_krw * item.quantity for item in order.items]
@@ -114,7 +117,11 @@ def test_everybody_gets_what_is_theirs_at_their_turn(
 
 
 def objections(
-    order: Asked, stocks: Stocks, left: Counter[UUID], has: Counter[tuple[UUID, UUID]]
+    order: Asked,
+    stocks: Stocks,
+    left: Counter[UUID],
+    has: Counter[tuple[UUID, UUID]],
+    turns: Collection[tuple[UUID, UUID]],
 ) -> Iterator[type]:
     """Everything that stands against an order at its turn."""
     for offer_id, quantity in order.items:
@@ -124,6 +131,8 @@ def objections(
         stock = stocks[offer_id]
         if stock.state != "open":
             yield {"early": TooEarlyError, "over": OverError}[stock.state]
+        if stock.admitted is not None and (offer_id, order.customer_id) not in turns:
+            yield NotAdmittedError
         limit = stock.per_customer
         if limit is not None and has[offer_id, order.customer_id] + quantity > limit:
             yield LimitReachedError

@@ -27,6 +27,7 @@ from holdfast.apps.orders.records.queries import (
 from holdfast.apps.orders.records.schemas import STATUSES
 from holdfast.apps.orders.tests.explained import Explained
 from holdfast.apps.orders.tests.many import COLLECTOR, Many
+from holdfast.apps.orders.tests.shop import Shop
 
 ORDERS = 1_000_000
 SOME = 500_003  # an order in the middle
@@ -191,3 +192,22 @@ async def test_without_its_index_a_list_reads_everything(
     (plan,) = explained.plans
     assert plan.pages > 10 * most_pages
     assert "orders" in plan.read_whole
+
+
+async def test_placing_is_not_planned_for_tables_that_were_empty(
+    shop: Shop, db: asyncpg.Connection
+) -> None:
+    """Whoever analyses a new database tells the planner that there is nothing to find, and a worker
+    keeps what it has planned then.
+    """
+    offer_id = await shop.offer()
+    await db.execute("ANALYZE orders, order_items")
+    async with db.transaction():
+        await lock_offers(db, [offer_id])
+        explained = Explained(db, generic=True)
+        await select_history(
+            explained, ns=[1], customer_ids=[uuid4()], keys=["k"], limited_ids=[None]
+        )
+    (plan,) = explained.plans
+    assert plan.read_whole == set()
+    assert "orders_customer_id_key_key" in plan.indexes

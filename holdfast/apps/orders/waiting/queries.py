@@ -134,3 +134,15 @@ DELETE FROM waiting WHERE offer_id = ANY(ARRAY(
 async def delete_waiting_in_vain(db: Executor, offer_ids: Sequence[UUID]) -> None:
     """Nothing of an offer that is over comes back to anybody."""
     await db.execute(DELETE_WAITING_IN_VAIN, offer_ids)
+
+
+SELECT_PEOPLE_IN_LINE = """
+SELECT count(*) FROM waiting
+"""
+
+
+async def select_people_in_line(db: Executor) -> int:
+    """For all offers together."""
+    [record] = await db.fetch(SELECT_PEOPLE_IN_LINE)
+    value: int = record[0]
+    return value

@@ -61,3 +61,8 @@ WHERE id = ANY(ARRAY(SELECT DISTINCT offer_id FROM waiting))
 DELETE FROM waiting WHERE offer_id = ANY(ARRAY(
   SELECT id FROM offers WHERE id = ANY(@offer_ids::uuid[]) AND closes_at <= clock_timestamp()
 ));
+
+-- name: select_people_in_line :one
+-- For all offers together.
+-- exactly one row
+SELECT count(*) FROM waiting;

@@ -1,6 +1,7 @@
 """Who may stand in line: those who could buy, if only there were any left."""
 
-from holdfast.apps.orders.placing.schemas import LimitReachedError, OverError, TooEarlyError
+from holdfast.apps.orders.offers.schemas import OverError
+from holdfast.apps.orders.placing.schemas import LimitReachedError, TooEarlyError
 from holdfast.apps.orders.waiting.schemas import MOST_IN_LINE, LineFullError, NotSoldOutError
 from holdfast.core.errors import ProblemError
 
