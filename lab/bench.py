@@ -28,9 +28,11 @@ AREAS = {  # a benchmark is a module of its area's folder
         *("role_change", "earlier", "memory", "up"),
     ),
     "deals": (
-        *("place_order", "in_process", "sold_out", "thousand_sales"),
-        *("deal_list", "product_pages", "product_inserts", "order_reads"),
+        *("place_order", "async_orders", "in_process", "sold_out", "thousand_sales"),
+        *("deal_list", "product_pages", "product_inserts", "order_reads", "relay"),
+        "grpc_wire",
     ),
+    "gateway": ("gateway_in_process", "gateway_network"),
 }
 AREA_OF = {name: area for area, names in AREAS.items() for name in names}
 RESULTS = Path(__file__).parent / "results"

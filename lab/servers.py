@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -112,10 +112,21 @@ def worker(
     cores: tuple[int, ...] = ON_ONE_CORE,
     tree: Path = ROOT,
     app: str = IDENTITY,
+    options: Sequence[str] = (),
 ) -> Iterator[Served]:
     """`holdfast serve APP`: one process, of this tree's code or another's."""
-    command = [sys.executable, "-m", "holdfast.cli.main", "serve", app]
+    command = [sys.executable, "-m", "holdfast.cli.main", "serve", app, *options]
     with _served(command, environ, cores, ready="/health/ready", tree=tree) as served:
+        yield served
+
+
+@contextmanager
+def jobs(
+    environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE, app: str = IDENTITY
+) -> Iterator[Served]:
+    """`holdfast jobs APP`: one process; its port is that of its metrics."""
+    command = [sys.executable, "-m", "holdfast.cli.main", "jobs", app]
+    with _served(command, environ, cores, ready="/metrics", port_is="--metrics-port") as served:
         yield served
 
 
@@ -136,17 +147,29 @@ def application(
 
 
 @contextmanager
+def module(
+    name: str, environ: Mapping[str, str], cores: tuple[int, ...] = ON_ONE_CORE
+) -> Iterator[Served]:
+    """A program of the lab's own that serves by itself; it takes --port."""
+    command = [sys.executable, "-m", name]
+    with _served(command, environ, cores, ready="/health/ready") as served:
+        yield served
+
+
+@contextmanager
 def _served(
     command: list[str],
     environ: Mapping[str, str],
     cores: tuple[int, ...],
     ready: str,
     tree: Path = ROOT,
+    *,
+    port_is: str = "--port",
 ) -> Iterator[Served]:
     port = free_port()
     with tempfile.TemporaryFile() as log, on(*cores):
         process = subprocess.Popen(
-            [*command, "--port", str(port)],
+            [*command, port_is, str(port)],
             cwd=tree,
             env={**os.environ, **environ},
             stdin=subprocess.DEVNULL,

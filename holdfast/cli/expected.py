@@ -11,6 +11,7 @@ from holdfast.cli.data_folder import DataFolderError
 from holdfast.cli.deals.shop import RushError
 from holdfast.cli.listener import PortError
 from holdfast.cli.servers import ServerError
+from holdfast.cli.serving import NoGrpcError
 from holdfast.core.errors import ProblemError
 from holdfast.core.manifest import NoSuchAppError
 from holdfast.core.migrate import MigrationError
@@ -22,6 +23,7 @@ def errors() -> tuple[type[Exception], ...]:
         DataFolderError,
         GaveUpError,
         MigrationError,
+        NoGrpcError,
         NoSuchAppError,
         PortError,
         ProblemError,

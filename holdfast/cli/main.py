@@ -85,14 +85,25 @@ def up(port: int, data: Path | None, workers: int | None) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=int, help="Default: 8000 for the gateway, the app's own otherwise.")
 @click.option("--fd", type=int, help="Serve on this inherited listening socket instead.")
+@click.option("--grpc-port", type=click.IntRange(1, 65_535), help="Answer gRPC here as well.")
 @click.option("--metrics-port", type=int, help="Serve /metrics here, on 127.0.0.1.")
-def serve(app: str, host: str, port: int | None, fd: int | None, metrics_port: int | None) -> None:
+def serve(
+    app: str,
+    *,
+    host: str,
+    port: int | None,
+    fd: int | None,
+    grpc_port: int | None,
+    metrics_port: int | None,
+) -> None:
     """Serve one APP, or all of them with the home page: gateway. One process, one core.
 
     On SIGTERM it takes no new connections, finishes what it has begun, and ends. Migrate first.
+    Several processes may have one --grpc-port. What is said there is in contracts/proto; it is not
+    encrypted, and for other services only.
 
     \b
-    Example:      holdfast serve identity --port 8001 --metrics-port 9001
+    Example:      holdfast serve identity --port 8001 --grpc-port 9101 --metrics-port 9001
     Environment:  DATABASE_URL, REDIS_URL   needed
                   HOLDFAST_PROFILE          sets the sizes of pools; default: development
                   HOLDFAST_SECRET           shared by all processes; production needs one
@@ -102,7 +113,9 @@ def serve(app: str, host: str, port: int | None, fd: int | None, metrics_port: i
     """
     from holdfast.cli import serving
 
-    serving.serve_app(app, host=host, port=port, fd=fd, metrics_port=metrics_port)
+    serving.serve_app(
+        app, host=host, port=port, fd=fd, grpc_port=grpc_port, metrics_port=metrics_port
+    )
 
 
 @main.command()
@@ -183,6 +196,38 @@ def rush(
     from holdfast.cli.deals import rush as sale
 
     sys.exit(sale.rush(sale.Plan(buyers, stock, url, admin_email, admin_password)))
+
+
+@main.group()
+def gateway() -> None:
+    """The front door: one table of what is let in, whose work it is, and on which terms."""
+
+
+@gateway.command()
+@click.argument("kind", type=click.Choice(["envoy", "kong"]))
+@click.option("--table", type=click.Path(path_type=Path), help="Default: the house's own.")
+@click.option("--profile", help="Whose limits; default: HOLDFAST_PROFILE, or development.")
+@click.option("--listen", default=10_000, show_default=True, type=click.IntRange(1, 65_535))
+def render(kind: str, table: Path | None, profile: str | None, listen: int) -> None:
+    """Print the table as a configuration of Envoy or of Kong.
+
+    What each of them cannot do as the table means it is said at the head of its configuration.
+    Identity must sign by an algorithm that they know: HOLDFAST_IDENTITY_TOKEN_ALG=RS256.
+
+    \b
+    Example:      holdfast gateway render envoy --profile production > envoy.yaml
+    Environment:  HOLDFAST_GATEWAY_UPSTREAMS      where the services are: name=http://host:port,...
+                                                  default: where holdfast serve puts them
+                  HOLDFAST_GATEWAY_TABLE          as --table
+                  HOLDFAST_GATEWAY_CORS_ORIGINS   whose pages may use the API
+                  HOLDFAST_ORIGIN                 the public address, and who issues tokens
+                  HOLDFAST_IDENTITY_URL           where its keys are, if not at the origin
+                  HOLDFAST_IDENTITY_AUDIENCE, HOLDFAST_TRUSTED_PROXIES, HOLDFAST_LIMITS
+    Exit status:  0 printed, 1 the table or a setting is wrong, 2 the command line is wrong.
+    """
+    from holdfast.cli import rendering
+
+    click.echo(rendering.render(kind, table, profile, listen), nl=False)
 
 
 @main.command()

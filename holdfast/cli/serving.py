@@ -16,26 +16,49 @@ from holdfast.core.settings import Settings
 from holdfast.core.telemetry import logs
 from holdfast.core.telemetry.http import exposed
 from holdfast.gateway.main import front_door
+from holdfast.gateway.surroundings import PORT as GATEWAY_PORT
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 
 GATEWAY = "gateway"
-GATEWAY_PORT = 8000
+
+
+class NoGrpcError(Exception):
+    """It was told to answer gRPC, and has no method to answer."""
 
 
 def serve_app(
-    name: str, *, host: str, port: int | None, fd: int | None, metrics_port: int | None
+    name: str,
+    *,
+    host: str,
+    port: int | None,
+    fd: int | None,
+    grpc_port: int | None,
+    metrics_port: int | None,
 ) -> None:
     app = None if name == GATEWAY else manifest.find(name)
     settings = Settings.load(os.environ)
+    service = app.module("main").service(settings) if app else None
+    if grpc_port is not None:
+        service = _also_by_grpc(name, service, f"{host}:{grpc_port}", settings.drain_s)
     serve(
-        web.build(settings, app.module("main").service(settings)) if app else front_door(settings),
+        web.build(settings, service) if service else front_door(settings),
         settings,
         host=host,
         port=port or (app.port if app else GATEWAY_PORT),
         fd=fd,
         metrics_port=metrics_port,
     )
+
+
+def _also_by_grpc(
+    name: str, service: web.Service | None, address: str, drain_s: float
+) -> web.Service:
+    if service is None or not service.grpc():
+        raise NoGrpcError(f"{name} has nothing that is asked over gRPC. Leave out --grpc-port.")
+    from holdfast.core.rpc.server import also_by_grpc  # noqa: PLC0415 - 14 MB, for who serves it
+
+    return also_by_grpc(service, address, drain_s)
 
 
 def do_jobs(name: str | None, *, metrics_port: int | None) -> None:

@@ -6,20 +6,18 @@ may do something at this moment, and is for what only a few may do. While identi
 that are known are still good, and what must be asked is refused.
 """
 
-from http import HTTPStatus
 from uuid import UUID
 
-import aiohttp
-import msgspec
 from starlette.types import Scope
 
-from holdfast.core.errors import BusyError, ForbiddenError, UnauthenticatedError
-from holdfast.core.jwks import RemoteKeys, bounded_body
+from holdfast.core.errors import ForbiddenError, UnauthenticatedError
+from holdfast.core.identity import Identity
+from holdfast.core.jwks import RemoteKeys
 from holdfast.core.settings import Settings
 from holdfast.core.tokens import Claims, TokenVerifier
 
 SCHEME = b"bearer "
-IDENTITY_ANSWERS_WITHIN = aiohttp.ClientTimeout(total=2)
+CLAIMS = "holdfast.claims"  # in the scope, where the front door of this very process verified them
 
 
 def page_cookie(origin: str) -> str:
@@ -29,56 +27,31 @@ def page_cookie(origin: str) -> str:
     return "__Host-holdfast" if origin.startswith("https://") else "holdfast_session"
 
 
-class Person(msgspec.Struct, frozen=True):
-    id: UUID
-    permissions: frozenset[str]
-
-
-class PersonAnswer(msgspec.Struct, frozen=True):
-    data: Person
-
-
-class IdentityAwayError(BusyError):
-    sentence = "It cannot be asked at the moment what you may do. Try again shortly."
-
-
 class Callers:
-    def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
-        self._http = http
-        self._identity = settings.identity_url or settings.origin
-        keys = RemoteKeys(f"{self._identity}/.well-known/jwks.json")
-        self._tokens = TokenVerifier(
-            issuer=settings.origin, audience=settings.audience, find_key=keys.find
-        )
+    def __init__(self, settings: Settings, identity: Identity) -> None:
+        self._identity = identity
+        self._tokens = verifier(settings)
 
     async def identify(self, scope: Scope) -> Claims:
+        verified: Claims | None = scope.get(CLAIMS)
+        if verified is not None:
+            return verified
         token = bearer_token(scope)
         return self._tokens.remembered(token) or await self._tokens.verify(token)
 
     async def require(self, scope: Scope, permission: str) -> UUID:
         """The caller's id, if they have the permission now."""
-        person = await self._ask(bearer_token(scope))
+        person = await self._identity.who_is(bearer_token(scope))
         if permission not in person.permissions:
             raise ForbiddenError(f"This needs the permission {permission}.")
         return person.id
 
-    async def _ask(self, token: bytes) -> Person:
-        headers = {"Authorization": f"Bearer {token.decode('latin-1')}"}
-        try:
-            async with self._http.get(
-                f"{self._identity}/api/v1/users/me",
-                headers=headers,
-                timeout=IDENTITY_ANSWERS_WITHIN,
-                allow_redirects=False,
-            ) as answer:
-                if answer.status == HTTPStatus.UNAUTHORIZED:
-                    raise UnauthenticatedError
-                if answer.status != HTTPStatus.OK:
-                    raise IdentityAwayError
-                body = await bounded_body(answer)
-                return msgspec.json.decode(body, type=PersonAnswer).data
-        except (aiohttp.ClientError, TimeoutError, ValueError, msgspec.MsgspecError) as error:
-            raise IdentityAwayError from error
+
+def verifier(settings: Settings) -> TokenVerifier:
+    """Of identity's tokens, by the keys that identity publishes."""
+    identity = settings.identity_url or settings.origin
+    keys = RemoteKeys(f"{identity}/.well-known/jwks.json")
+    return TokenVerifier(issuer=settings.origin, audience=settings.audience, find_key=keys.find)
 
 
 def bearer_token(scope: Scope) -> bytes:

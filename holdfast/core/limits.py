@@ -84,16 +84,28 @@ class Limit:
         return self.period_s * 1e6 / self.count
 
 
-@dataclass(frozen=True, slots=True)
 class Spend:
-    """One request's claim on one bucket."""
+    """One request's claim on one bucket. It may be kept, and made again and again."""
 
-    limit: Limit
-    who: str
+    __slots__ = ("bucket", "limit")
 
-    @property
-    def bucket(self) -> str:
-        return f"limit:{self.limit.name}:{self.who}"
+    def __init__(self, limit: Limit, who: str) -> None:
+        self.limit = limit
+        self.bucket = f"limit:{limit.name}:{who}"
+
+
+class Bucket:
+    """What this worker knows of one."""
+
+    __slots__ = ("count", "interval_us", "name", "room_us", "tat_us", "untold")
+
+    def __init__(self, spend: Spend) -> None:
+        self.name = spend.bucket
+        self.count = spend.limit.count
+        self.interval_us = spend.limit.interval_us
+        self.room_us = self.interval_us * (self.count - 1) + ROUNDING_US
+        self.tat_us = 0.0  # the theoretical arrival time
+        self.untold = 0  # how many were let in since Redis was told
 
 
 class Limits:
@@ -103,8 +115,8 @@ class Limits:
         self._redis = redis
         self._decide = Merge(self._decide_together, name="limits")
         self._redis_away_until = 0.0
-        self._tats: dict[str, float] = {}
-        self._unsaid: dict[str, tuple[Limit, int]] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._untold: list[Bucket] = []
 
     async def admit(self, *spends: Spend) -> None:
         """Let the request in, by the count of all workers, or refuse it."""
@@ -117,48 +129,55 @@ class Limits:
     def admit_here(self, *spends: Spend) -> None:
         """Let the request in, by this worker's count and what the others said, or refuse it."""
         now_us = time.monotonic() * 1e6
-        tats = [max(self._tats.get(spend.bucket, 0.0), now_us) for spend in spends]
-        after = [tat + spend.limit.interval_us for tat, spend in zip(tats, spends, strict=True)]
-        for tat, spend in zip(after, spends, strict=True):
-            if tat - now_us > spend.limit.interval_us * spend.limit.count + ROUNDING_US:
-                raise _refusal(spends, [tat - now_us for tat in tats])
-        for tat, spend in zip(after, spends, strict=True):
-            self._tats[spend.bucket] = tat
-            self._unsaid[spend.bucket] = (
-                spend.limit,
-                self._unsaid.get(spend.bucket, (0, 0))[1] + 1,
-            )
+        buckets = self._buckets
+        for spend in spends:
+            bucket = buckets.get(spend.bucket)
+            if bucket is not None and bucket.tat_us > now_us + bucket.room_us:
+                raise _refusal(spends, [self._ahead_us(spend, now_us) for spend in spends])
+        for spend in spends:
+            bucket = buckets.get(spend.bucket)
+            if bucket is None:
+                bucket = buckets[spend.bucket] = Bucket(spend)
+            bucket.tat_us = max(bucket.tat_us, now_us) + bucket.interval_us
+            if not bucket.untold:
+                self._untold.append(bucket)
+            bucket.untold += 1
+
+    def _ahead_us(self, spend: Spend, now_us: float) -> float:
+        bucket = self._buckets.get(spend.bucket)
+        return max(bucket.tat_us - now_us, 0.0) if bucket else 0.0
 
     async def agree_for_ever(self) -> None:
         """Tell Redis what this worker let in, and take over what all workers did."""
         while not is_cancelled():
             await asyncio.sleep(AGREE_EVERY_S)
-            if self._unsaid and time.monotonic() > self._redis_away_until:
+            if self._untold and time.monotonic() > self._redis_away_until:
                 await self._agree()
-            if len(self._tats) > BUCKETS_IN_MEMORY:
+            if len(self._buckets) > BUCKETS_IN_MEMORY:
                 now_us = time.monotonic() * 1e6
-                self._tats = {key: tat for key, tat in self._tats.items() if tat > now_us}
+                self._buckets = {
+                    name: bucket for name, bucket in self._buckets.items() if bucket.tat_us > now_us
+                }
 
     async def _agree(self) -> None:
-        said, self._unsaid = self._unsaid, {}
+        told, self._untold = self._untold, []
         now_us = time.monotonic() * 1e6
-        calls = [
-            ([bucket], [1, limit.interval_us, limit.count, count])
-            for bucket, (limit, count) in said.items()
-        ]
+        calls = []
+        for bucket in told:
+            calls.append(([bucket.name], [1, bucket.interval_us, bucket.count, bucket.untold]))
+            bucket.untold = 0
         try:
             answers = await self._ask_redis(calls)
         except (RedisError, OSError) as error:
             self._leave_redis_alone(error)
             return
-        for bucket, (_, ahead_us) in zip(said, answers, strict=True):
-            limit, since = self._unsaid.get(bucket, (said[bucket][0], 0))
-            self._tats[bucket] = now_us + ahead_us + since * limit.interval_us
+        for bucket, (_, ahead_us) in zip(told, answers, strict=True):
+            bucket.tat_us = now_us + ahead_us + bucket.untold * bucket.interval_us
 
     async def _decide_together(
         self, requests: list[Sequence[Spend]]
     ) -> Sequence[list[float] | None]:
-        calls = []
+        calls: list[tuple[list[str], list[float]]] = []
         for spends in requests:
             numbers = [n for s in spends for n in (s.limit.interval_us, s.limit.count, 1)]
             calls.append(([s.bucket for s in spends], [0, *numbers]))
@@ -198,13 +217,18 @@ def client_address(
     hops = [hop.strip() for line in forwarded for hop in line.split(",")]
     for hop in (peer, *reversed(hops)):
         try:
-            ip = _plain(hop)
+            ours = is_within(hop, trusted)
         except ValueError:
             return peer
-        if not any(ip in network for network in trusted):
+        if not ours:
             return hop
         peer = hop
     return peer
+
+
+def is_within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
+    ip = _plain(address)
+    return any(ip in network for network in networks)
 
 
 def _refusal(spends: Sequence[Spend], ahead_us: Sequence[float]) -> TooManyRequestsError:

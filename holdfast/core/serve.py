@@ -1,8 +1,8 @@
 """Serving: one process, one loop, one ASGI application, and a clean end.
 
-On SIGTERM or SIGINT the process takes no new connections, finishes the requests it has (for at
-most `drain_s`), then lets the application close what it opened. Metrics are served on a port of
-their own, so that they never compete with, or leak to, the public.
+On SIGTERM or SIGINT the process takes no new connections, ends its streams of events, finishes the
+requests it has (for at most `drain_s`), then lets the application close what it opened. Metrics are
+served on a port of their own, so that they never compete with, or leak to, the public.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from contextlib import AsyncExitStack
 import uvicorn
 from starlette.types import ASGIApp
 
+from holdfast.core import sse
+from holdfast.core.protocol import BoundedProtocol
 from holdfast.core.settings import Settings
+from holdfast.core.sockets import LARGEST_MESSAGE, WebSockets
 from holdfast.core.telemetry import http as telemetry
 from holdfast.core.telemetry import logs, traces
 
@@ -40,8 +43,10 @@ def serve(
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
-        ws="none",
+        http=BoundedProtocol,
+        ws=WebSockets,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -53,14 +58,20 @@ def serve(
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _told_to_stop)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(uvicorn.Server(config), fd, metrics_port))
+        runner.run(_serve(Server(config), fd, metrics_port))
 
 
 def _told_to_stop(*_: object) -> None:
     """Uvicorn raises the signal once more when all is done: then the end is as was asked."""
 
 
-async def _serve(server: uvicorn.Server, fd: int | None, metrics_port: int | None) -> None:
+class Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        sse.PROCESS.end()  # no stream of events ends by itself
+        await super().shutdown(sockets)
+
+
+async def _serve(server: Server, fd: int | None, metrics_port: int | None) -> None:
     # Not uvicorn's own `fd`, which takes any socket for a Unix one and leaves Nagle's delay on.
     inherited = None if fd is None else [socket.socket(fileno=fd)]
     async with AsyncExitStack() as stack:

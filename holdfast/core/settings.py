@@ -6,11 +6,20 @@ variable's name and what would be right. An app adds its own by subclassing `Env
 Nothing is read from files, and nothing changes while the process runs.
 """
 
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 Profile = Literal["development", "staging", "production"]
 
@@ -19,14 +28,25 @@ PROFILES: dict[Profile, dict[str, Any]] = {
     "staging": {"db_pool_min": 10, "db_pool_max": 50, "redis_pool": 30, "workers": 4},
     "production": {"db_pool_min": 20, "db_pool_max": 100, "redis_pool": 50, "workers": 8},
 }
+KAFKA = re.compile(r"kafka://[\w.-]+:\d{1,5}(,[\w.-]+:\d{1,5})*")
+LAST_PORT = 65_535
 
 
 class SettingsError(Exception):
     """The environment holds a value that this process must not start with."""
 
 
-def _comma_separated(value: Any) -> Any:
-    return [part.strip() for part in value.split(",") if part.strip()] if value else []
+def comma_separated(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _kafka_address(value: str) -> str:
+    ports = re.findall(r":(\d+)", value)
+    if not KAFKA.fullmatch(value) or not all(0 < int(port) <= LAST_PORT for port in ports):
+        raise ValueError("Say where Kafka is: kafka://host:9092, or kafka://one:9092,two:9092")
+    return value
 
 
 class Environment(BaseModel):
@@ -73,21 +93,39 @@ HELP = {
 }
 
 
-class Settings(Environment):
-    """What every process needs, whichever app it serves."""
+class PublicSettings(Environment):
+    """How the house is seen from outside, and whom it believes. No server is needed to know it."""
 
     profile: Profile = "development"
-    database_url: str = Field(alias="DATABASE_URL", pattern="^postgres(ql)?://")
-    replica_url: str | None = Field(None, alias="DATABASE_REPLICA_URL", pattern="^postgres(ql)?://")
-    redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
-    secret: str = Field(min_length=32)
     origin: str = Field("http://localhost:8000", pattern="^https?://[^/]+$")
     identity_url: str | None = Field(None, pattern="^https?://[^/]+$")  # where it is not the origin
+    identity_grpc: str | None = Field(
+        None, pattern=r"^grpc://[^/]+:\d+$"
+    )  # asked there who may what
     audience: str = Field("holdfast", alias="HOLDFAST_IDENTITY_AUDIENCE")
     limits: Literal["on", "off"] = "on"
     trusted_proxies: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_comma_separated)
+        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(comma_separated)
     ] = ()
+
+    @model_validator(mode="after")
+    def _refuse_what_production_forbids(self) -> Self:
+        if self.profile == "production":
+            if self.limits == "off":
+                raise ValueError("HOLDFAST_LIMITS=off is for load tests; production refuses it")
+            if not self.origin.startswith("https://"):
+                raise ValueError("HOLDFAST_ORIGIN must begin with https:// in production")
+        return self
+
+
+class Settings(PublicSettings):
+    """What every process needs, whichever app it serves."""
+
+    database_url: str = Field(alias="DATABASE_URL", pattern="^postgres(ql)?://")
+    replica_url: str | None = Field(None, alias="DATABASE_REPLICA_URL", pattern="^postgres(ql)?://")
+    redis_url: str = Field(alias="REDIS_URL", pattern="^(rediss?|unix)://")
+    events_url: Annotated[str, AfterValidator(_kafka_address)] | None = None  # else to Redis
+    secret: str = Field(min_length=32)
     db_pool_min: int = Field(ge=0)
     db_pool_max: int = Field(ge=1, le=1000)
     redis_pool: int = Field(ge=1, le=1000)
@@ -102,12 +140,7 @@ class Settings(Environment):
         return super().load(environ, **(usual | defaults))
 
     @model_validator(mode="after")
-    def _refuse_what_a_profile_forbids(self) -> Self:
+    def _refuse_pools_that_cannot_be(self) -> Self:
         if self.db_pool_min > self.db_pool_max:
             raise ValueError("HOLDFAST_DB_POOL_MIN is larger than HOLDFAST_DB_POOL_MAX")
-        if self.profile == "production":
-            if self.limits == "off":
-                raise ValueError("HOLDFAST_LIMITS=off is for load tests; production refuses it")
-            if not self.origin.startswith("https://"):
-                raise ValueError("HOLDFAST_ORIGIN must begin with https:// in production")
         return self

@@ -42,6 +42,7 @@ from holdfast.core.errors import (
 from holdfast.core.settings import Settings
 
 LARGEST_BODY = 64 * 1024
+BOUNDED = "holdfast.bounded"  # in the scope, where the front door of this very process sees to it
 CHECK_TIMEOUT_S = 2.0  # a balancer waits hardly longer
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 Check = Callable[[Any], Awaitable[None]]
 Hot = Mapping[tuple[str, str], ASGIApp]
+Method = Callable[[Any, Any, Scope], Awaitable[Any]]  # resources, request, scope -> answer
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Service:
     routers: Sequence[APIRouter] = ()
     hot: Hot = field(default_factory=dict)
     checks: Mapping[str, Check] = field(default_factory=dict)
+    grpc: Callable[[], Mapping[str, Method]] = dict  # by their full names; imported when asked for
 
 
 def build(settings: Settings, *services: Service) -> ASGIApp:
@@ -100,14 +103,16 @@ class Frame:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if BOUNDED not in scope:
+            receive = _bounded(scope, receive)
         handler = self.hot.get((scope["method"], scope["path"]))
         if handler is None:
-            await self.app(scope, _bounded(scope, receive), send)
+            await self.app(scope, receive, send)
             return
         scope["holdfast.route"] = scope["path"]
         scope["app"] = self.app
         try:
-            await handler(scope, _bounded(scope, receive), send)
+            await handler(scope, receive, send)
         except ProblemError as problem:
             await problem_response(problem)(scope, receive, send)
         except Exception:
@@ -239,23 +244,31 @@ def _health(services: Sequence[Service]) -> APIRouter:
     async def show_readiness(request: Request) -> Response:
         """The process can serve; a balancer sends it nothing while this fails."""
         state = request.app.state
-        checks = {
-            f"{service.name}.{name}": _outcome(check, getattr(state, service.name, None))
-            for service in services
-            for name, check in service.checks.items()
-        }
-        outcomes = await asyncio.gather(*checks.values())
+        found = (outcomes(each, getattr(state, each.name, None)) for each in services)
         results = {"process": "ok" if getattr(state, "ready", False) else "draining"}
-        results |= dict(zip(checks, outcomes, strict=True))
-        ready = all(result == "ok" or result.startswith("degraded") for result in results.values())
-        body = {"status": "ready" if ready else "not ready", "checks": results}
-        return _json(body, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        for result in await asyncio.gather(*found):
+            results |= result
+        if ready(results):
+            return _json({"status": "ready", "checks": results})
+        body = {"status": "not ready", "checks": results}
+        return _json(body, HTTPStatus.SERVICE_UNAVAILABLE)
 
     return router
 
 
 class DegradedError(Exception):
     """Raised by a check: something is away, and the service holds without it."""
+
+
+async def outcomes(service: Service, resources: Any) -> dict[str, str]:
+    """What the service's readiness rests on, and how it is at this moment."""
+    found = await asyncio.gather(*(_outcome(check, resources) for check in service.checks.values()))
+    names = (f"{service.name}.{name}" for name in service.checks)
+    return dict(zip(names, found, strict=True))
+
+
+def ready(outcomes: Mapping[str, str]) -> bool:
+    return all(told == "ok" or told.startswith("degraded") for told in outcomes.values())
 
 
 async def _outcome(check: Check, resources: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from holdfast.core.limits import Limit
-from holdfast.core.settings import Profile
+from holdfast.core.settings import Profile, SettingsError
 
 FILE = Path(__file__).with_name("routes.toml")
 SEGMENT = re.compile(r"\{[a-z_]+\}")
@@ -25,7 +25,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class TableError(Exception):
+class TableError(SettingsError):
     """The table says what cannot be."""
 
 
@@ -92,9 +92,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True):
 
 
 def read(profile: Profile, file: Path = FILE) -> Table:
-    told = tomllib.loads(file.read_text(encoding="utf-8"))
-    usual = told.pop("defaults")
     try:
+        told = tomllib.loads(file.read_text(encoding="utf-8"))
+        usual = told.pop("defaults")
         routes = [
             msgspec.convert({"path": path} | usual | terms, Route)
             for path, terms in told.pop("routes").items()
@@ -103,7 +103,9 @@ def read(profile: Profile, file: Path = FILE) -> Table:
             name: Limit.parse(name, text) for name, text in told.pop("limits")[profile].items()
         }
         rest = msgspec.convert(told, _Rest)
-    except (msgspec.ValidationError, ValueError, KeyError) as error:
+    except KeyError as missing:
+        raise TableError(f"{file.name}: there is no part {missing}") from missing
+    except (msgspec.ValidationError, OSError, ValueError) as error:
         raise TableError(f"{file.name}: {error}") from error
     _refuse_what_cannot_be(routes, limits)
     routes.sort(key=lambda route: route.rank, reverse=True)

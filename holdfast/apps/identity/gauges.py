@@ -13,7 +13,6 @@ from holdfast.apps.identity.mail import queries as mail
 from holdfast.apps.identity.resources import Identity
 from holdfast.core.db import Database
 from holdfast.core.errors import BusyError
-from holdfast.core.outbox import queries as outbox
 from holdfast.core.telemetry.metrics import PROCESS, Registry
 
 APP = "identity"
@@ -45,21 +44,14 @@ def show(here: Identity, registry: Registry = PROCESS) -> None:
         attempts.of(outcome)  # from zero, or the first of its kind would be no increase
 
 
-async def show_waiting_for_ever(db: Database, registry: Registry = PROCESS) -> None:
-    """What waits for the background jobs. While the database is away the last count stays."""
-    events = registry.gauge("holdfast_outbox_events_waiting", "Events not yet relayed.", "app")
-    oldest = registry.gauge(
-        "holdfast_outbox_oldest_waiting_seconds", "How long the oldest of them has waited.", "app"
-    )
+async def show_mails_for_ever(db: Database, registry: Registry = PROCESS) -> None:
+    """What waits to be sent. While the database is away the last count stays."""
     mails = registry.gauge("holdfast_mails", "Mails not sent, by state.", "app", "state")
     latest = registry.gauge(
         "holdfast_mails_oldest_waiting_seconds", "How long the oldest mail has waited.", "app"
     )
     while True:
         with suppress(BusyError):
-            waiting = await outbox.select_events_waiting(db)
-            events.of(APP).set(waiting.events)
-            oldest.of(APP).set(waiting.oldest_s)
             unsent = await mail.select_mails_unsent(db)
             mails.of(APP, "waiting").set(unsent.waiting)
             mails.of(APP, "given_up").set(unsent.given_up)

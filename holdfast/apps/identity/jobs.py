@@ -9,8 +9,10 @@ from holdfast.apps.identity.mail.jobs import Office, send_for_ever
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import database_address, policy_of
 from holdfast.apps.identity.secrets import Secrets
+from holdfast.core import broker
 from holdfast.core.db import Database
 from holdfast.core.limits import Limits
+from holdfast.core.outbox.gauges import show_events_for_ever
 from holdfast.core.outbox.relay import relay_for_ever
 from holdfast.core.partitions import keep_partitions
 from holdfast.core.redis import connect
@@ -26,6 +28,7 @@ async def jobs(settings: Settings) -> None:
     async with (
         Database.open(database_address(settings), least=1, most=CONNECTIONS) as db,
         connect(settings) as redis,
+        broker.connect(settings) as events,
         asyncio.TaskGroup() as tasks,
     ):
         office = Office(
@@ -36,10 +39,11 @@ async def jobs(settings: Settings) -> None:
             limits=Limits(redis),
             mailbox=policy_of(settings).get("mailbox"),
         )
-        tasks.create_task(relay_for_ever(db, redis))
+        tasks.create_task(relay_for_ever(db, events.sink("events:identity")))
+        tasks.create_task(show_events_for_ever(db))
         tasks.create_task(send_for_ever(office))
         tasks.create_task(_tidy_for_ever(db))
-        tasks.create_task(gauges.show_waiting_for_ever(db))
+        tasks.create_task(gauges.show_mails_for_ever(db))
 
 
 async def _tidy_for_ever(db: Database) -> None:

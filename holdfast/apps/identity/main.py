@@ -1,6 +1,6 @@
 """Identity as a service: its routes, its resources, and what its readiness rests on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from redis.exceptions import RedisError
@@ -38,7 +38,7 @@ from holdfast.apps.identity.sessions import routes as sessions
 from holdfast.apps.identity.social import routes as social
 from holdfast.apps.identity.step_up import routes as step_up
 from holdfast.core.settings import Settings
-from holdfast.core.web import DegradedError, Service
+from holdfast.core.web import DegradedError, Method, Service
 from holdfast.shell.pages import SHELL
 
 
@@ -92,7 +92,14 @@ def service(settings: Settings, options: Options | None = None) -> Service:
         ],
         hot=accounts.hot,
         checks={"database": _check_database, "redis": _check_redis, "epochs": _check_epochs},
+        grpc=_grpc,
     )
+
+
+def _grpc() -> Mapping[str, Method]:
+    from holdfast.apps.identity.access import grpc  # noqa: PLC0415 - who serves none does without it
+
+    return grpc.methods
 
 
 async def _check_database(here: Identity) -> None:

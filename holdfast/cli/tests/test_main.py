@@ -54,6 +54,27 @@ def test_help_has_an_example_and_the_exit_statuses(command: str) -> None:
     assert "Exit status:" in told.stdout
 
 
+@pytest.mark.parametrize("app", ["gateway", "orders"])
+def test_serve_refuses_a_grpc_port_that_nothing_would_answer(app: str) -> None:
+    told = holdfast("serve", app, "--grpc-port", "9101", **NOBODY_THERE)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert f"{app} has nothing that is asked over gRPC. Leave out --grpc-port." in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_who_uses_no_grpc_does_without_its_libraries() -> None:
+    apps = ", ".join(f"holdfast.apps.{app.name}.main" for app in manifest.apps())
+    found = "{name.split('.')[0] for name in sys.modules} & {'grpc', 'grpc_health', 'google'}"
+    told = subprocess.run(
+        [sys.executable, "-c", f"import sys, holdfast.cli.serving, {apps}; print({found})"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert told.stdout == "set()\n"
+
+
 def test_help_lists_the_commands_of_apps() -> None:
     told = holdfast("--help").stdout
     for app in manifest.having("commands"):

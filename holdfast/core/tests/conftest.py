@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
 from redis.asyncio import Redis
 
-from holdfast.cli.servers import Running, free_port, postgres, running
+from holdfast.cli.servers import Running, free_port, postgres, running, valkey
+from holdfast.core.broker import kafka
 from holdfast.core.db import Address, Database
 from holdfast.core.manifest import App, find
+from holdfast.core.redis import connect
 from holdfast.core.settings import Settings
+from holdfast.core.tests.wires import KafkaWire, RedisWire, Wire
 
 
 @pytest.fixture
@@ -73,6 +78,45 @@ def settings(database_url: str, redis_url: str) -> Settings:
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
     async with Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def redis_wire(redis: Redis, valkey_server: Running) -> RedisWire:
+    return RedisWire.of(redis, valkey_server)
+
+
+@pytest.fixture
+async def own_redis_wire(settings: Settings, tmp_path: Path) -> AsyncIterator[RedisWire]:
+    with running(valkey(tmp_path / "valkey", free_port())) as server:
+        own = settings.model_copy(update={"redis_url": server.server.url})
+        async with connect(own) as redis:
+            yield RedisWire.of(redis, server)
+
+
+@pytest.fixture
+async def kafka_wire(kafka_server: Running) -> AsyncIterator[KafkaWire]:
+    url = kafka_server.server.url
+    admin = AIOKafkaAdminClient(bootstrap_servers=url.removeprefix("kafka://"))
+    try:
+        await admin.start()
+        async with kafka.connect(url) as broker:
+            yield KafkaWire.of(broker, kafka_server, admin)
+    finally:
+        await admin.close()
+
+
+@pytest.fixture(params=["redis_wire", "kafka_wire"])
+def wire(request: pytest.FixtureRequest) -> Wire:
+    """Each broker in turn."""
+    found: Wire = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["own_redis_wire", "kafka_wire"])
+def mortal(request: pytest.FixtureRequest) -> Wire:
+    """Each broker in turn, with a server that a test may kill if it restarts it."""
+    found: Wire = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -10,21 +10,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import OKPKey
+from joserfc.jwk import KeyParameters, OKPKey, RSAKey
 
 AUDIENCE = "holdfast"
 
+Algorithm = Literal["Ed25519", "RS256"]
+
 
 class Issuer:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, alg: Algorithm) -> None:
         self.url = url
         self.permissions: dict[UUID, list[str]] = {}
-        self._key = OKPKey.generate_key("Ed25519", {"alg": "Ed25519", "use": "sig", "kid": "one"})
+        self._alg = alg
+        self._key = _make_key(alg)
 
     def token(
         self,
@@ -49,8 +52,8 @@ class Issuer:
             "exp": now + lives_s,
             "auth_time": now,
         }
-        header = {"alg": "Ed25519", "kid": "one", "typ": "at+jwt"}
-        return jwt.encode(header, claims, self._key, algorithms=["Ed25519"])
+        header = {"alg": self._alg, "kid": "one", "typ": "at+jwt"}
+        return jwt.encode(header, claims, self._key, algorithms=[self._alg])
 
     def answer(self, path: str, authorization: str) -> tuple[int, dict[str, Any]]:
         if path == "/.well-known/jwks.json":
@@ -58,7 +61,7 @@ class Issuer:
         if path != "/api/v1/users/me":
             return 404, {}
         try:
-            token = jwt.decode(authorization.removeprefix("Bearer "), self._key, ["Ed25519"])
+            token = jwt.decode(authorization.removeprefix("Bearer "), self._key, [self._alg])
         except (ValueError, JoseError):
             return 401, {}
         person = UUID(token.claims["sub"])
@@ -66,8 +69,15 @@ class Issuer:
         return 200, {"data": known}
 
 
+def _make_key(alg: Algorithm) -> OKPKey | RSAKey:
+    told: KeyParameters = {"alg": alg, "use": "sig", "kid": "one"}
+    if alg == "RS256":
+        return RSAKey.generate_key(2048, told)
+    return OKPKey.generate_key("Ed25519", told)
+
+
 @contextmanager
-def issuing() -> Iterator[Issuer]:
+def issuing(alg: Algorithm = "Ed25519") -> Iterator[Issuer]:
     """An issuer in a thread of its own, so that it answers whatever a test's loop does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -83,7 +93,7 @@ def issuing() -> Iterator[Issuer]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}")
+        issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}", alg)
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -13,6 +13,9 @@ import aiohttp
 import uvicorn
 from starlette.types import ASGIApp
 
+from holdfast.core.protocol import BoundedProtocol
+from holdfast.core.sockets import LARGEST_MESSAGE, WebSockets
+
 START_TIMEOUT_S = 30
 
 
@@ -81,7 +84,14 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
     """Serve in this process and loop; answers the address."""
     listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
-        app, log_config=None, ws="none", proxy_headers=False, timeout_graceful_shutdown=2
+        app,
+        http=BoundedProtocol,
+        ws=WebSockets,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        log_config=None,
+        proxy_headers=False,
+        timeout_graceful_shutdown=2,
     )
     server = Server(config)
     serving = asyncio.create_task(server._serve([listening]))
@@ -99,13 +109,19 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def worker(
-    app: str, environ: Mapping[str, str], stderr: IO[bytes] | None = None, port: int = 0
+    app: str,
+    environ: Mapping[str, str],
+    stderr: IO[bytes] | None = None,
+    port: int = 0,
+    *,
+    grpc_port: int | None = None,
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """Serve an app in a process of its own; answers the address and the process."""
+    also = ("--grpc-port", str(grpc_port)) if grpc_port else ()
     with socket.create_server(("127.0.0.1", port)) as listening:
         fd = listening.fileno()
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "holdfast.cli.main", "serve", app, "--fd", str(fd)),
+            *(sys.executable, "-m", "holdfast.cli.main", "serve", app, "--fd", str(fd), *also),
             pass_fds=[fd],
             stderr=stderr,
             env={**os.environ, **environ},

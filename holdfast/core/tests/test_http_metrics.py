@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.core.sse import HEARTBEAT, EventStream, Streams
 from holdfast.core.telemetry import logs
 from holdfast.core.telemetry.http import exposed, observed
 from holdfast.core.telemetry.metrics import Registry
@@ -83,7 +84,7 @@ async def test_requests_are_counted_by_method_template_and_status_class(registry
     rendered = registry.render()
     user = 'route="/api/v1/users/{user}"'
     counted = samples(rendered, "holdfast_http_requests_total")
-    assert {labels: value for labels, value in counted.items() if "status" in labels} == {
+    assert {labels: value for labels, value in counted.items() if value} == {
         f'{{method="GET",{user},status="2xx"}}': 2,
         f'{{method="GET",{user},status="4xx"}}': 1,
         f'{{method="GET",{user},status="5xx"}}': 1,
@@ -91,6 +92,7 @@ async def test_requests_are_counted_by_method_template_and_status_class(registry
         '{method="GET",route="other",status="4xx"}': 1,
         f'{{method="other",{user},status="4xx"}}': 1,
     }
+    assert counted['{method="GET",route="/hot",status="5xx"}'] == 0  # so that the first is seen
     assert f'holdfast_http_request_duration_seconds_count{{method="GET",{user}}} 4' in rendered
     assert "holdfast_http_requests_in_flight 0" in rendered
     assert "wp-admin" not in rendered
@@ -113,6 +115,28 @@ async def test_a_request_is_in_flight_while_it_is_handled(registry: Registry) ->
     await observed(app, registry)(scope, receive, send)
     assert b"holdfast_http_requests_in_flight 1" in b"".join(bodies)
     assert "holdfast_http_requests_in_flight 0" in registry.render()
+
+
+async def test_a_stream_of_events_is_counted_and_timed_when_it_begins(registry: Registry) -> None:
+    shown = []
+
+    async def turns() -> AsyncGenerator[bytes]:
+        yield HEARTBEAT
+        shown.append(registry.render())
+        await asyncio.sleep(0.05)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["holdfast.route"] = "/turns"
+        await EventStream(turns(), Streams())(scope, receive, send)
+
+    async with served(observed(app, registry)) as url:
+        await get(url)
+    turn = '{method="GET",route="/turns"'
+    for rendered in (*shown, registry.render()):
+        assert samples(rendered, "holdfast_http_requests_total")[turn + ',status="2xx"}'] == 1
+        took_s = samples(rendered, "holdfast_http_request_duration_seconds_sum")[turn + "}"]
+        assert 0 < took_s < 0.05
+    assert len(shown) == 1
 
 
 async def test_a_decent_request_id_is_taken_over_and_another_replaced(registry: Registry) -> None:

@@ -37,8 +37,16 @@ class Supervisor:
 
     async def figures(self, run: Run) -> dict[str, WorkerFigures | None]:
         """By worker's name; `None` for one that does not answer."""
+        return {name: _decoded(told) for name, told in (await self._ask(run, "/figures")).items()}
+
+    async def metrics(self, run: Run) -> dict[str, str | None]:
+        """The same for what Prometheus would read."""
+        told = await self._ask(run, "/metrics")
+        return {name: body.decode() if body else None for name, body in told.items()}
+
+    async def _ask(self, run: Run, page: str) -> dict[str, bytes | None]:
         asked = [each for each in run.processes if each.kind == "worker" and each.metrics_port]
-        told = await asyncio.gather(*(_fetch(process.metrics_port) for process in asked))
+        told = await asyncio.gather(*(_fetch(process.metrics_port, page) for process in asked))
         return {process.name: one for process, one in zip(asked, told, strict=True)}
 
     def _alone(self) -> Run:
@@ -54,11 +62,17 @@ class Supervisor:
         )
 
 
-async def _fetch(port: int | None) -> WorkerFigures | None:
+async def _fetch(port: int | None, page: str) -> bytes | None:
     try:
-        body = await asyncio.to_thread(_get, f"http://127.0.0.1:{port}/figures")
-        return msgspec.json.decode(body, type=WorkerFigures)
-    except (OSError, msgspec.DecodeError):
+        return await asyncio.to_thread(_get, f"http://127.0.0.1:{port}{page}")
+    except OSError:
+        return None
+
+
+def _decoded(told: bytes | None) -> WorkerFigures | None:
+    try:
+        return msgspec.json.decode(told, type=WorkerFigures) if told else None
+    except msgspec.DecodeError:
         return None
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from holdfast.core import manifest
 from holdfast.gateway.home import rules
-from holdfast.gateway.home.client import Supervisor
+from holdfast.gateway.resources import here
 from holdfast.shell.pages import Pages
 
 pages = Pages("home", Path(__file__).parent / "pages")
@@ -19,7 +19,8 @@ router.include_router(pages.router)
 
 @router.get("/")
 async def show_home(request: Request) -> Response:
-    run = _supervisor(request).run()
+    supervisor = here(request).supervisor
+    run = supervisor.run()
     return pages.page(
         request,
         "home.html",
@@ -27,13 +28,13 @@ async def show_home(request: Request) -> Response:
         started_at=datetime.fromisoformat(run.started_at),
         trouble=[process for process in run.processes if process.state != "running"],
         apps=manifest.apps(),
-        profile=_supervisor(request).settings.profile,
+        profile=supervisor.settings.profile,
     )
 
 
 @router.get("/home/figures")
 async def show_figures(request: Request) -> Response:
-    supervisor = _supervisor(request)
+    supervisor = here(request).supervisor
     run = supervisor.run()
     figures = rules.combine(run.processes, await supervisor.figures(run))
     return Response(
@@ -41,8 +42,3 @@ async def show_figures(request: Request) -> Response:
         headers={"Cache-Control": "no-store"},
         media_type="application/json",
     )
-
-
-def _supervisor(request: Request) -> Supervisor:
-    supervisor: Supervisor = request.app.state.gateway
-    return supervisor

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from holdfast.core import manifest
 from holdfast.core.errors import NotFoundError
 from holdfast.gateway.reference.rules import Contract
+from holdfast.gateway.resources import here
 from holdfast.shell.pages import Pages
 
 pages = Pages("reference", Path(__file__).parent / "pages")
@@ -21,7 +22,7 @@ router.include_router(pages.router)
 async def show_reference(request: Request, name: str) -> Response:
     app = _find(name)
     contract = _read_contract(app.contract)
-    url = request.app.state.gateway.run().url
+    url = here(request).supervisor.run().url
     return pages.page(request, "reference.html", app=app, contract=contract, url=url)
 
 

@@ -20,6 +20,9 @@ from holdfast.core.telemetry.metrics import Registry
 from holdfast.gateway.main import service
 
 STARTED_AT = "2027-03-01T09:30:00+00:00"
+SETTINGS = Settings.load(
+    {"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x", "HOLDFAST_SECRET": "s" * 32}
+)
 
 
 @dataclass
@@ -71,11 +74,8 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
 async def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
     run_file = tmp_path / "run.json"
     monkeypatch.setenv("HOLDFAST_RUN_FILE", str(run_file))
-    settings = Settings.load(
-        {"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x", "HOLDFAST_SECRET": "s" * 32}
-    )
     registry = Registry()
-    app = telemetry.observed(web.build(settings, service(settings)), registry)
+    app = telemetry.observed(web.build(SETTINGS, service(SETTINGS)), registry)
     async with (
         telemetry.exposed(0, registry) as metrics_port,
         serving(app) as url,

@@ -11,14 +11,13 @@ from holdfast.apps.identity import gauges
 from holdfast.apps.identity.mail.actions import post
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import Api
-from holdfast.core.outbox import emit
 from holdfast.core.telemetry.metrics import Registry
 
 
 @asynccontextmanager
 async def showing(here: Identity) -> AsyncIterator[dict[str, float]]:
     registry = Registry()
-    task = asyncio.create_task(gauges.show_waiting_for_ever(here.db, registry))
+    task = asyncio.create_task(gauges.show_mails_for_ever(here.db, registry))
     while "holdfast_mails_oldest_waiting_seconds{" not in registry.render():  # the last one set
         await asyncio.sleep(0.01)
     try:
@@ -29,20 +28,13 @@ async def showing(here: Identity) -> AsyncIterator[dict[str, float]]:
 
 
 async def test_what_waits_is_counted_with_its_age(here: Identity, db: asyncpg.Connection) -> None:
-    await emit(here.db, "number.drawn", {"number": 1}, {"number": 2}, {"number": 3})
     for to in ("a@example.com", "b@example.com", "c@example.com"):
         await post(here.db, "verify_email", to, "en")
-    await db.execute("UPDATE outbox SET relayed_at = now() WHERE payload->>'number' = '1'")
-    await db.execute(
-        "UPDATE outbox SET created_at = now() - interval '9 s' WHERE payload->>'number' = '2'"
-    )
     await db.execute("UPDATE mails SET given_up_at = now() WHERE recipient = 'a@example.com'")
     await db.execute(
         "UPDATE mails SET created_at = now() - interval '7 s' WHERE recipient = 'b@example.com'"
     )
     async with showing(here) as shown:
-        assert shown['holdfast_outbox_events_waiting{app="identity"}'] == 2
-        assert 9 <= shown['holdfast_outbox_oldest_waiting_seconds{app="identity"}'] < 9 + 60
         assert shown['holdfast_mails{app="identity",state="waiting"}'] == 2
         assert shown['holdfast_mails{app="identity",state="given_up"}'] == 1
         assert 7 <= shown['holdfast_mails_oldest_waiting_seconds{app="identity"}'] < 7 + 60
@@ -50,8 +42,6 @@ async def test_what_waits_is_counted_with_its_age(here: Identity, db: asyncpg.Co
 
 async def test_where_nothing_waits_there_is_no_age(here: Identity) -> None:
     async with showing(here) as shown:
-        assert shown['holdfast_outbox_events_waiting{app="identity"}'] == 0
-        assert shown['holdfast_outbox_oldest_waiting_seconds{app="identity"}'] == 0
         assert shown['holdfast_mails_oldest_waiting_seconds{app="identity"}'] == 0
 
 

@@ -1,8 +1,8 @@
 // Keeps the home page's figures live: asks /home/figures each second and shows what changed.
 // The server only counts; rates and last-minute percentiles are differences of two answers.
 
-import { quantile, difference } from "./histogram.js";
-import { drawSpark } from "./spark.js";
+import { quantile, difference } from "/static/shell/histogram.js";
+import { drawSpark } from "/static/shell/spark.js";
 
 const POLL_MS = 1000;
 const WINDOW_MS = 60_000;
