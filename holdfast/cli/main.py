@@ -6,6 +6,7 @@ group named `group`. What goes wrong for a known reason is told in a sentence, n
 """
 
 import asyncio
+import gc
 import os
 import re
 import sys
@@ -111,6 +112,7 @@ def serve(
                   HOLDFAST_DRAIN_S          seconds given to unfinished requests at the end
     Exit status:  0 stopped as asked, 1 could not start, 2 the command line is wrong.
     """
+    gc.disable()  # until it runs: nothing that is imported is garbage, and to look costs a fifth
     from holdfast.cli import serving
 
     serving.serve_app(
@@ -153,6 +155,7 @@ def jobs(app: str | None, metrics_port: int | None) -> None:
     Environment:  as for holdfast serve
     Exit status:  0 stopped as asked, 1 could not work, 2 the command line is wrong.
     """
+    gc.disable()  # until it runs: nothing that is imported is garbage, and to look costs a fifth
     from holdfast.cli import serving
 
     serving.do_jobs(app, metrics_port=metrics_port)

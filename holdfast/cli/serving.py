@@ -1,6 +1,7 @@
 """What `holdfast serve` and `holdfast jobs` run: one process, from settings to its end."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
@@ -85,6 +86,8 @@ async def _until_told(work: Job, metrics_port: int | None) -> None:
     async with AsyncExitStack() as stack:
         if metrics_port is not None:
             await stack.enter_async_context(exposed(metrics_port))
+        gc.freeze()
+        gc.enable()
         doing = asyncio.ensure_future(work())
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, doing.cancel)

@@ -80,4 +80,5 @@ async def _serve(server: Server, fd: int | None, metrics_port: int | None) -> No
         gc.collect()
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.set_threshold(*LOOK_SELDOM)
+        gc.enable()
         await server.serve(inherited)

@@ -3,10 +3,11 @@
 `observed` wraps an application (pure ASGI); `exposed` opens the process's metrics port with
 `/metrics` for Prometheus and `/figures` for people. A route is named by its template: the
 dispatcher of hot routes puts it at `scope["holdfast.route"]`, otherwise the framework's routing
-tells it; whatever matched no route is "other", so that strangers cannot grow the memory.
+tells it; whatever matched no route is "other", so that strangers cannot grow the memory. A stream
+of events is counted when it begins, and timed until then: how long it goes on is no latency.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import TypedDict
@@ -14,6 +15,7 @@ from typing import TypedDict
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from holdfast.core.sse import tells_events
 from holdfast.core.telemetry import logs, process
 from holdfast.core.telemetry.metrics import (
     CONTENT_TYPE,
@@ -61,7 +63,7 @@ class Requests:
         )
         self.duration = registry.histogram(
             "holdfast_http_request_duration_seconds",
-            "From the request's arrival until its handler was done.",
+            "From the request's arrival until its handler was done, or its stream of events began.",
             *("method", "route"),
         )
         self.in_flight = registry.gauge(
@@ -95,11 +97,14 @@ class Requests:
             },
         }
 
-    def note(self, scope: Scope, status: int, took_s: float) -> None:
+    def note(self, scope: Scope, status: int, began: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
         route = route_of(scope)
+        duration = self.duration.of(method, route)
+        if not duration.sum:
+            self.done.of(method, route, "5xx")  # from zero, or the first would be no increase
         self.done.of(method, route, f"{status // 100}xx").add()
-        self.duration.of(method, route).observe(took_s)
+        duration.observe(perf_counter() - began)
 
 
 def observed(app: ASGIApp, registry: Registry = PROCESS) -> ASGIApp:
@@ -111,12 +116,16 @@ def observed(app: ASGIApp, registry: Registry = PROCESS) -> ASGIApp:
             await app(scope, receive, send)
             return
         status = 500
+        noted = False
 
-        async def watch(message: Message) -> None:
-            nonlocal status
+        def watch(message: Message) -> Awaitable[None]:  # no coroutine: it is for every message
+            nonlocal status, noted
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+                if tells_events(message.get("headers", ())):
+                    requests.note(scope, status, began)
+                    noted = True
+            return send(message)
 
         known_to_logs = logs.request.set(scope)
         requests.in_flight.add()
@@ -124,7 +133,8 @@ def observed(app: ASGIApp, registry: Registry = PROCESS) -> ASGIApp:
         try:
             await app(scope, receive, watch)
         finally:
-            requests.note(scope, status, perf_counter() - began)
+            if not noted:
+                requests.note(scope, status, began)
             requests.in_flight.add(-1)
             logs.request.reset(known_to_logs)
 

@@ -606,7 +606,7 @@ async def test_requests_are_counted_by_route_and_refusals_by_reason(here: Here) 
     await here.status("/hot", "POST", data=b"1")
     await here.status("/hot", "POST", data=b"x" * 2000)
     counted = telemetry.Requests(here.registry).done
-    figures = {labels: counter.value for labels, counter in counted.items()}
+    figures = {labels: counter.value for labels, counter in counted.items() if counter.value}
     assert figures == {
         ("GET", "/{path:path}", "2xx"): 2,
         ("GET", "/apart", "2xx"): 2,
