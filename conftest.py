@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey
 from holdfast.core.manifest import apps
 from holdfast.core.migrate import migrate
+from holdfast.core.tests.kafka import kafka, why_not
 
 TEMPLATE = "holdfast_template"
 FASTER_THAN_SAFE = {
@@ -56,6 +57,15 @@ def _quick_folder(otherwise: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running(valkey(tmp_path_factory.mktemp("valkey"), free_port())) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Whoever kills it restarts it."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with running(kafka(tmp_path_factory.mktemp("kafka"), free_port())) as server:
         yield server
 
 

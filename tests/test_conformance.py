@@ -34,7 +34,7 @@ from tests.doors import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WINDOW_S = 1  # as in doors.toml
+WINDOW_S = 2  # as in doors.toml
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
@@ -220,8 +220,8 @@ async def test_half_of_failures_opens_the_breaker_and_less_does_not(here: Here) 
         await exchange.answer(409)
 
     here.upstream.scripts |= {
-        "/half": _failing(10, of=20),
-        "/less": _failing(9, of=20),
+        "/half": _failing(50, of=100),
+        "/less": _failing(49, of=100),
         "/conflict": conflict,
     }
     refusal, less, conflicts = await asyncio.gather(
@@ -574,6 +574,13 @@ async def test_an_upstream_learns_that_its_listener_left(here: Here) -> None:
         answer.close()
     async with asyncio.timeout(SHORTLY_S):
         await here.upstream.last("/live/left").gone.wait()
+
+
+async def test_a_web_socket_is_let_in_only_where_the_table_says_so(here: Here) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await here.http.ws_connect(here.door.url + "/open/socket")
+    assert 400 <= refused.value.status < 500
+    assert here.upstream.for_path("/open/socket") == []
 
 
 async def test_a_web_socket_goes_both_ways_and_ends_as_it_was_ended(here: Here) -> None:

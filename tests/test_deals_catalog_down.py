@@ -1,13 +1,15 @@
 """The catalog is away in the middle of a sale: orders go on by its last word, for as long as that holds.
 
-Identity, catalog and orders are real processes, each for itself, that meet over HTTP alone.
+Identity, catalog and orders are real processes, each for itself, that meet over HTTP or gRPC alone.
 """
 
 import asyncio
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import count
+from signal import SIGCONT, SIGSTOP
 from time import monotonic
 
 import asyncpg
@@ -30,33 +32,43 @@ class Town:
 
     identity: Api
     orders: Client
-    catalog_port: int
+    port: int  # of the catalog
+    wire: str
     environ: dict[str, str]
 
-    async def open_catalog(self, stack: AsyncExitStack) -> Client:
-        url, _ = await stack.enter_async_context(
-            worker("catalog", self.environ, port=self.catalog_port)
+    async def open_catalog(self, stack: AsyncExitStack) -> tuple[Client, Process]:
+        port, grpc_port = (0, self.port) if self.wire == "grpc" else (self.port, None)
+        url, process = await stack.enter_async_context(
+            worker("catalog", self.environ, port=port, grpc_port=grpc_port)
         )
-        return await stack.enter_async_context(Client.at(url))
+        return await stack.enter_async_context(Client.at(url)), process
 
 
 @pytest.fixture
-async def town(database_url: str, redis_url: str) -> AsyncIterator[Town]:
+def wire() -> str:
+    return "http"
+
+
+@pytest.fixture
+async def town(database_url: str, redis_url: str, wire: str) -> AsyncIterator[Town]:
     environ = {
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "HOLDFAST_SECRET": "a secret that only the tests know, and long enough",
         "HOLDFAST_LIMITS": "off",
-        "HOLDFAST_ORDERS_CATALOG_URL": f"http://127.0.0.1:{(port := free_port())}",
+        "HOLDFAST_ORDERS_CATALOG_URL": f"{wire}://127.0.0.1:{(port := free_port())}",
         "HOLDFAST_ORDERS_STALE_S": str(STALE_S),
     }
     async with AsyncExitStack() as stack:
-        url, _ = await stack.enter_async_context(worker("identity", environ))
+        grpc_port = free_port() if wire == "grpc" else None
+        url, _ = await stack.enter_async_context(worker("identity", environ, grpc_port=grpc_port))
         environ["HOLDFAST_IDENTITY_URL"] = url
+        if grpc_port:
+            environ["HOLDFAST_IDENTITY_GRPC"] = f"grpc://127.0.0.1:{grpc_port}"
         identity = await stack.enter_async_context(Api.at(url))
         url, _ = await stack.enter_async_context(worker("orders", environ))
         orders = await stack.enter_async_context(Client.at(url))
-        yield Town(identity, orders, port, environ)
+        yield Town(identity, orders, port, wire, environ)
 
 
 @pytest.fixture
@@ -77,7 +89,8 @@ async def test_orders_go_on_by_known_prices_then_refuse_and_recover_by_themselve
         return await order(town.orders, customer, deal_id, f"order-{next(keys)}")
 
     async with AsyncExitStack() as stack:
-        deal_id = await make_deal(await town.open_catalog(stack), editor, quota=1_000_000)
+        catalog, _ = await town.open_catalog(stack)
+        deal_id = await make_deal(catalog, editor, quota=1_000_000)
         asked_at = monotonic()
         assert (await buy()).status == 201
     closed_at = monotonic()
@@ -100,18 +113,36 @@ async def test_orders_go_on_by_known_prices_then_refuse_and_recover_by_themselve
         assert answer.status == 201
 
 
+@pytest.mark.parametrize("wire", ["grpc"])
 async def test_an_offer_that_is_not_known_yet_waits_for_the_catalog(
     town: Town, db: asyncpg.Connection
 ) -> None:
+    """Whether it is killed or hangs: the connection to it is made again by itself."""
     editor = await make_editor(town.identity, await make_admin(town.identity, db))
     customer = (await town.identity.sign_up()).access
+
+    async def until_sold(deal_id: str) -> None:
+        asked_at = monotonic()
+        while (answer := await order(town.orders, customer, deal_id, deal_id)).status == 503:
+            await asyncio.sleep(BETWEEN_S)
+            assert monotonic() < asked_at + SHORTLY_S
+        assert answer.data["items"][0]["place"] == 1
+
     async with AsyncExitStack() as stack:
-        deal_id = await make_deal(await town.open_catalog(stack), editor, quota=1)
-    assert (await order(town.orders, customer, deal_id, "early")).status == 503
+        catalog, process = await town.open_catalog(stack)
+        known, one, two, three = [await make_deal(catalog, editor, quota=1) for _ in range(4)]
+        await until_sold(known)
+        process.kill()
+    assert (await order(town.orders, customer, one, "early")).status == 503
+    async with AsyncExitStack() as stack:
+        _, process = await town.open_catalog(stack)
+        await until_sold(one)
+        process.send_signal(SIGSTOP)
+        assert (await order(town.orders, customer, two, "early")).status == 503
+        process.send_signal(SIGCONT)
+        await until_sold(two)
+        process.terminate()
+        assert await process.wait() == 0
     async with AsyncExitStack() as stack:
         await town.open_catalog(stack)
-        opened_at = monotonic()
-        while (answer := await order(town.orders, customer, deal_id, "early")).status == 503:
-            await asyncio.sleep(BETWEEN_S)
-            assert monotonic() < opened_at + SHORTLY_S
-        assert answer.data["items"][0]["place"] == 1
+        await until_sold(three)

@@ -131,6 +131,8 @@ class Door:
     def _is_unknown(self, visit: Visit, lane: Lane) -> bool:
         """Refuse what can be refused by what is known here; whether the caller must be found out."""
         scope = visit.scope
+        if scope["type"] == "websocket" and not lane.streams:
+            raise NotFoundError
         if visit.body_bytes is not None and int(visit.body_bytes) > lane.largest_body:
             raise TooLargeError
         known = not (self._proxies.any or visit.forwarded)
@@ -141,7 +143,7 @@ class Door:
             if claims is not None:
                 spends = (*spends, *lane.charges.of_user(claims.sub.int))
             self._limits.admit_here(*spends)
-        visit.zippable = lane.zippable
+        visit.zippable = not lane.streams
         visit.task = asyncio.current_task()
         now = time.monotonic()
         visit.ends_at = now + lane.ended_after_s

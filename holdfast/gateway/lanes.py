@@ -64,7 +64,7 @@ class Lane:
         self.for_pages = route.path.startswith(API)  # whose scripts have a cookie and no token
         self.always = route.path == HEALTH
         self.largest_body = route.largest_body
-        self.zippable = not route.stream
+        self.streams = route.stream
         self.apart = not isinstance(upstream, Frame)
         self.timeout_s = route.timeout_s
         self.ended_after_s = route.timeout_s + (GRACE_S if self.apart else 0)

@@ -1,9 +1,9 @@
 """The outbox: events that are true because they were committed with the data.
 
-`emit` writes an event in the caller's transaction. `relay` sends what is waiting to a Redis
-Stream, at least once and in order of commit as it sees it; consumers know an event by its id. If
-Redis comes back empty, what the outbox still keeps (seven days) is sent again. It is a list of
-facts, not a queue of work: nobody answers it.
+`emit` writes an event in the caller's transaction. `relay` sends what is waiting to the broker (a
+Redis Stream or a Kafka topic), at least once and in order of commit as it sees it; consumers know
+an event by its id. If the broker comes back empty, what the outbox still keeps (seven days) is sent
+again. It is a list of facts, not a queue of work: nobody answers it.
 """
 
 from collections.abc import Mapping

@@ -47,6 +47,42 @@ async def update_events_relayed(db: Executor, *, ids: Sequence[UUID], oldest: da
     await db.execute(UPDATE_EVENTS_RELAYED, ids, oldest)
 
 
+class Log(NamedTuple):
+    id: UUID
+    place: str
+    position: str
+
+
+SELECT_LOG = """
+SELECT id, place, position FROM outbox_log
+"""
+
+
+async def select_log(db: Executor) -> Log:
+    [record] = await db.fetch(SELECT_LOG)
+    return Log(*record)
+
+
+UPDATE_LOG_REACHED = """
+UPDATE outbox_log SET position = $1 WHERE id = $2
+"""
+
+
+async def update_log_reached(db: Executor, *, position: str, id: UUID) -> int:
+    """It has come so far, if it still is the one that events go to. The row stays locked until commit."""
+    status = await db.execute(UPDATE_LOG_REACHED, position, id)
+    return int(status.rpartition(" ")[2])
+
+
+UPDATE_LOG_BEGUN = """
+UPDATE outbox_log SET id = uuidv7(), place = $1, position = '' WHERE singleton
+"""
+
+
+async def update_log_begun(db: Executor, place: str) -> None:
+    await db.execute(UPDATE_LOG_BEGUN, place)
+
+
 UPDATE_EVENTS_WAITING_AGAIN = """
 UPDATE outbox SET relayed_at = NULL
 WHERE relayed_at IS NOT NULL AND created_at > now() - interval '7 days'

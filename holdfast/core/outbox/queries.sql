@@ -14,6 +14,18 @@ FOR UPDATE SKIP LOCKED;
 UPDATE outbox SET relayed_at = now()
 WHERE id = ANY(@ids::uuid[]) AND created_at >= @oldest;
 
+-- name: select_log :one
+-- row: Log
+-- exactly one row
+SELECT id, place, position FROM outbox_log;
+
+-- name: update_log_reached :execrows
+-- It has come so far, if it still is the one that events go to. The row stays locked until commit.
+UPDATE outbox_log SET position = @position WHERE id = @id;
+
+-- name: update_log_begun :exec
+UPDATE outbox_log SET id = uuidv7(), place = @place, position = '' WHERE singleton;
+
 -- name: update_events_waiting_again :execrows
 -- Everything of the last seven days is to be relayed once more; consumers remember no more than that.
 UPDATE outbox SET relayed_at = NULL

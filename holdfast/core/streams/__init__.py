@@ -1,9 +1,10 @@
 """Streams: events of another service, applied in one's own database, each exactly once.
 
 The other service's relay sends at least once, not always in order, and sends seven days again when
-Redis was emptied. A `Consumer` applies a batch in one transaction with the position that it reached
-and the ids of its events, so that a crash leaves all of it or nothing. Any number of processes may
-consume: whoever moves the position first has the batch.
+the broker has lost them. A `Consumer` applies a batch in one transaction with the position that it
+reached and the ids of its events, so that a crash leaves all of it or nothing. So the position is
+kept here and not by the broker. Any number of processes may consume: whoever moves the position
+first has the batch.
 
 An event whose handler fails must neither stop the others nor be lost. Its batch is tried again one
 by one; what fails alone is set aside with its error, counted, and tried again every minute for four

@@ -1,4 +1,4 @@
-"""The consumer: from a Redis Stream to its handlers, again and again until it is stopped."""
+"""The consumer: from a stream to its handlers, again and again until it is stopped."""
 
 import asyncio
 import logging
@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
+from holdfast.core.broker import BrokerAwayError, Envelope, Source
 from holdfast.core.db import Database, DatabaseAwayError, Executor
 from holdfast.core.errors import BusyError
 from holdfast.core.redis import is_cancelled
@@ -27,8 +25,7 @@ IDLE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 TRY_AGAIN = timedelta(minutes=1)
 TRIED_AT_ONCE = 100
-SENT_AGAIN = timedelta(days=7)  # by a relay at most; the inbox remembers a day longer
-BEGINNING = "0-0"
+BEGINNING = ""
 log = logging.getLogger(__name__)
 
 consumed_at = PROCESS.gauge(
@@ -53,7 +50,7 @@ Handler = Callable[[Executor, Sequence[Event]], Awaitable[None]]
 class Entry(NamedTuple):
     """A place in the stream; what is there may be nothing to this consumer."""
 
-    id: str
+    position: str
     event: Event | None
 
 
@@ -62,9 +59,12 @@ class Consumer:
     """A stream and the handlers of its events, by type; other types are passed over."""
 
     db: Database
-    redis: Redis
-    stream: str
+    source: Source
     handlers: Mapping[str, Handler]
+
+    @property
+    def stream(self) -> str:
+        return self.source.stream
 
     async def consume(self) -> int:
         """Apply one batch; answers how many entries it had."""
@@ -89,30 +89,18 @@ class Consumer:
         return len(due)
 
     async def _read(self, after: str) -> list[Entry]:
-        """The entries after a position.
+        found = await self.source.read(after, BATCH)
+        return [Entry(position, self._event(envelope)) for position, envelope in found]
 
-        When the entry there is gone, the stream was trimmed, emptied or restored, and its entries
-        may not be the ones we knew. So it is read from as far back as a relay would send again; the
-        inbox knows what of that was applied.
-        """
-        found: Any = await self.redis.xrange(self.stream, min=after, count=BATCH + 1)
-        if found and found[0][0].decode() == after:
-            found = found[1:]
-        else:
-            week_ago = f"{int((time.time() - SENT_AGAIN.total_seconds()) * 1000)}-0"
-            since = min(after, week_ago, key=_in_order)
-            found = await self.redis.xrange(self.stream, min=since, count=BATCH)
-        return [Entry(entry_id.decode(), self._event(fields)) for entry_id, fields in found]
-
-    def _event(self, fields: Mapping[bytes, bytes]) -> Event | None:
-        event_type = fields.get(b"type", b"").decode(errors="replace")
+    def _event(self, envelope: Envelope) -> Event | None:
+        event_type = envelope.get("type", b"").decode(errors="replace")
         if event_type not in self.handlers:
             return None
         try:
-            event_id, at = UUID(fields[b"id"].decode()), fields[b"at"].decode()
-            return Event(event_id, datetime.fromisoformat(at), event_type, fields[b"payload"])
+            event_id, at = UUID(envelope["id"].decode()), envelope["at"].decode()
+            return Event(event_id, datetime.fromisoformat(at), event_type, envelope["payload"])
         except (KeyError, ValueError):
-            log.exception("Somebody wrote to %s what is no event: %r", self.stream, fields)
+            log.exception("Somebody wrote to %s what is no event: %r", self.stream, envelope)
             return None
 
     async def _take(self, after: str, entries: Sequence[Entry], do: Handler) -> None:
@@ -122,7 +110,7 @@ class Consumer:
         events = {entry.event.id: entry.event for entry in entries if entry.event}
         async with self.db.transaction() as db:
             moved = await queries.upsert_position(
-                db, stream=self.stream, after=after, reached=entries[-1].id
+                db, stream=self.stream, after=after, reached=entries[-1].position
             )
             if not moved or not events:
                 return
@@ -136,7 +124,7 @@ class Consumer:
         for entry in entries:
             if error := await _failure(self._take(after, [entry], self._handle)):
                 await self._take(after, [entry], partial(self._set_aside, error))
-            after = entry.id
+            after = entry.position
 
     async def _take_back(self, event: Event) -> None:
         async with self.db.transaction() as db:
@@ -179,7 +167,7 @@ async def consume_for_ever(consumer: Consumer) -> None:
                 tried = await consumer.try_again()
                 rest_s = 0 if tried == TRIED_AT_ONCE else TRY_AGAIN.total_seconds()
                 try_again_at = time.monotonic() + rest_s
-        except (RedisError, OSError, BusyError) as error:
+        except (BrokerAwayError, BusyError) as error:
             pause = min(LONGEST_PAUSE_S, max(pause, IDLE_S) * 2)
             log.warning("%s is not consumed, next try in %.1f s: %r", consumer.stream, pause, error)
         await asyncio.sleep(pause)
@@ -194,7 +182,3 @@ async def _failure(work: Awaitable[None]) -> Exception | None:
     except Exception as error:  # noqa: BLE001 - handlers may raise anything
         return error
     return None
-
-
-def _in_order(entry_id: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in entry_id.split("-"))

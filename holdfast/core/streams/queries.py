@@ -33,13 +33,13 @@ async def upsert_position(db: Executor, *, stream: str, reached: str, after: str
 
 SELECT_EVENTS_SEEN = """
 SELECT asked.id FROM (SELECT unnest($1::uuid[]) AS id) AS asked
-CROSS JOIN LATERAL (SELECT FROM inbox WHERE event_id = asked.id LIMIT 1) AS seen
+CROSS JOIN LATERAL (SELECT FROM inbox WHERE event_id = asked.id ORDER BY seen_at LIMIT 1) AS seen
 """
 
 
 async def select_events_seen(db: Executor, ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these that were seen. One by one: the planner must not read today's partition whole because
-    it knows nothing of it yet.
+    """Those of these that were seen. One by one, and the first in the index's order: the planner must not read
+    today's partition whole because it knows nothing of it yet.
     """
     return [record[0] for record in await db.fetch(SELECT_EVENTS_SEEN, ids)]
 

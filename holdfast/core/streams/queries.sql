@@ -8,11 +8,11 @@ INSERT INTO stream_positions AS known (stream, position) VALUES (@stream, @reach
 ON CONFLICT (stream) DO UPDATE SET position = excluded.position WHERE known.position = @after;
 
 -- name: select_events_seen :many
--- Those of these that were seen. One by one: the planner must not read today's partition whole because
--- it knows nothing of it yet.
+-- Those of these that were seen. One by one, and the first in the index's order: the planner must not read
+-- today's partition whole because it knows nothing of it yet.
 -- not null: id
 SELECT asked.id FROM (SELECT unnest(@ids::uuid[]) AS id) AS asked
-CROSS JOIN LATERAL (SELECT FROM inbox WHERE event_id = asked.id LIMIT 1) AS seen;
+CROSS JOIN LATERAL (SELECT FROM inbox WHERE event_id = asked.id ORDER BY seen_at LIMIT 1) AS seen;
 
 -- name: insert_events_seen :exec
 INSERT INTO inbox (event_id) SELECT unnest(@ids::uuid[]);

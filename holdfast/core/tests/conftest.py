@@ -6,7 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey

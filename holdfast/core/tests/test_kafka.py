@@ -15,17 +15,18 @@ import asyncpg
 import msgspec
 import pytest
 import yaml
-from aiokafka import (  # type: ignore[import-untyped]
+from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
 )
-from aiokafka.admin import NewTopic  # type: ignore[import-untyped]
-from aiokafka.admin.config_resource import (  # type: ignore[import-untyped]
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import (
     ConfigResource,
     ConfigResourceType,
 )
 
 from holdfast.core.broker import SENT_AGAIN, BrokerAwayError, kafka
+from holdfast.core.broker.kafka import KafkaSource, partition_of
 from holdfast.core.db import Database, Executor
 from holdfast.core.manifest import App, apps
 from holdfast.core.outbox import emit, queries
@@ -208,3 +209,17 @@ async def test_a_broker_that_hangs_is_given_up_before_the_database_gives_the_rel
         os.kill(kafka_wire.server.pid, signal.SIGCONT)
     assert (await queries.select_events_waiting(db)).events == 1
     assert await relay(db, sink) == 1
+
+
+async def test_a_broker_that_dies_while_it_is_read_cancels_nobody(kafka_wire: KafkaWire) -> None:
+    """The client's own cancellation would end a relay or a consumer without a word."""
+    source = KafkaSource(kafka_wire.server.server.url.removeprefix("kafka://"), kafka_wire.stream)
+    assert await source.read("", 1) == []
+    async with source._connection.use() as consumer:
+        consumer.resume(partition_of(kafka_wire.stream))  # it reads on, and on
+        kafka_wire.server.kill()
+        await asyncio.sleep(0.5)  # most of which it rests between two tries
+    try:
+        await source.close()
+    finally:
+        kafka_wire.server.restart()

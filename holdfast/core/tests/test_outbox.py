@@ -198,10 +198,10 @@ async def test_a_log_at_another_place_is_told_everything_too(
 
 
 @asynccontextmanager
-async def relaying(db: Database, sink: Sink) -> AsyncIterator[None]:
+async def relaying(db: Database, sink: Sink) -> AsyncIterator[asyncio.Task[None]]:
     task = asyncio.create_task(relay_for_ever(db, sink))
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -236,12 +236,13 @@ async def test_five_minutes_without_the_broker_lose_nothing(
     for five seconds at most, however many have failed.
     """
     await emit_numbers(db, 1)
-    async with relaying(db, mortal.sink()):
+    async with relaying(db, mortal.sink()) as task:
         await arrived(mortal, 1)
         mortal.server.kill()
         await emit_numbers(db, 2)
         pauses.clear()
         while sum(pauses) < FIVE_MINUTES_S:
+            assert not task.done()
             await asyncio.sleep(0.01)
         assert max(pauses) == LONGEST_PAUSE_S
         assert (await queries.select_events_waiting(db)).events == 1

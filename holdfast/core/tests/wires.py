@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-from aiokafka.admin import (  # type: ignore[import-untyped]
+from aiokafka.admin import (
     AIOKafkaAdminClient,
     RecordsToDelete,
 )
-from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
+from aiokafka.structs import TopicPartition
 from redis.asyncio import Redis
 
 from holdfast.cli.servers import Running

@@ -160,15 +160,17 @@ async def _account_of(db: Executor, profile: Profile, language: str) -> UUID:
 
     Two browsers may arrive at once: whoever comes second finds what the first has made.
     """
+    link = {"provider": profile.provider, "provider_id": profile.provider_id}
     while True:
-        owner = await queries.select_link_owner(
-            db, provider=profile.provider, provider_id=profile.provider_id
-        )
+        owner = await queries.select_link_owner(db, **link)
         account = None
         if owner is None and profile.email:
             account = await queries.lock_account(
                 db, provider=profile.provider, user_id=None, email=profile.email
             )
+            owner = await queries.select_link_owner(
+                db, **link
+            )  # made while the lock was waited for
         match decide_entry(profile, owner=owner, local=account):
             case Enter(user_id):
                 await queries.update_link_email(

@@ -24,7 +24,8 @@ IDENTITY = Path(identity.__file__).parent
 FOR_PROGRAMS = {
     *("signed-out", "step-up-required"),
     *("o-auth", "invalid-grant", "invalid-client", "insufficient-scope", "token-refused"),
-    *("database-busy", "keys-away", "identity-away"),
+    *("database-busy", "keys-away", "identity-away", "breaker-open"),
+    *("head-too-large", "unreadable"),  # no browser sends it
 }
 OURS = ("holdfast.core.", "holdfast.apps.identity.")  # other apps have pages of their own
 WEAK = {

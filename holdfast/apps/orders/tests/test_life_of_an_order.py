@@ -124,7 +124,9 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.do(
-            self.owner.execute("TRUNCATE offers, orders, order_items, payments, waiting, outbox")
+            self.owner.execute(
+                "TRUNCATE offers, rooms, orders, order_items, payments, waiting, outbox"
+            )
         )
         self.ids = [self.shelf.put(STOCK, per_customer=limit) for limit in LIMITS]
         self.do(confirm_offers(self.here, self.ids))
