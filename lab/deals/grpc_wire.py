@@ -42,7 +42,7 @@ from lab.result import Lab, Ratio, Result, Target
 from lab.servers import HOST, ON_ONE_CORE, worker
 
 ROUNDS, ROUND_S, WARM_S = 4, 1.5, 0.3
-PRODUCTS = 60_000
+PRODUCTS = 200_000
 HTTP, GRPC = "HTTP and JSON", "gRPC"
 CALL, ORDER = "call", "order"
 OFFERS, AT_ONCE = (1, 20, 50), (1, 64)

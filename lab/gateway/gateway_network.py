@@ -33,7 +33,7 @@ ROUNDS, ROUND_S, WARM_S = 6, 3, 1
 WANTED_SHARE = 0.14
 DIRECT, NGINX, ENVOY, HOLDFAST = "direct", "nginx", "Envoy", "holdfast"
 FIGURES = re.compile(
-    r"50%\s+(?P<p50>\S+).*99%\s+(?P<p99>\S+).*?(?P<requests>\d+) requests in (?P<seconds>[\d.]+)s",
+    r"\s50%\s+(?P<p50>\S+).*99%\s+(?P<p99>\S+).*?(?P<requests>\d+) requests in (?P<seconds>[\d.]+)s",
     re.DOTALL,
 )
 IN_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
