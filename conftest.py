@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey
 from holdfast.core.manifest import apps
 from holdfast.core.migrate import migrate
+from holdfast.core.serve import take_all_files
 from holdfast.core.tests.kafka import kafka, why_not
 
 TEMPLATE = "holdfast_template"
@@ -30,6 +31,8 @@ FASTER_THAN_SAFE = {
 MEMORY = Path("/dev/shm")  # noqa: S108 - it is the point of it
 ROOM = 4 * 2**30
 _numbers = count(1)
+
+take_all_files()  # a crowd and the worker that it comes to are often in this one process
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ served on a port of their own, so that they never compete with, or leak to, the 
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from contextlib import AsyncExitStack
@@ -38,6 +39,7 @@ def serve(
 ) -> None:
     """Serve until told to stop; on an inherited socket when `fd` is given."""
     logs.configure(settings.profile)
+    take_all_files()
     config = uvicorn.Config(
         telemetry.observed(traces.traced(app, "holdfast", os.environ)),
         host=host,
@@ -59,6 +61,14 @@ def serve(
         signal.signal(stop, _told_to_stop)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(_serve(Server(config), fd, metrics_port))
+
+
+def take_all_files() -> None:
+    """As many as this process may have: each connection is one, and the thousand that is usual at
+    first is meant for programs that could not count further.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _told_to_stop(*_: object) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -82,3 +83,15 @@ async def test_a_process_that_is_told_to_end_answers_whom_it_has_and_closes_what
         assert await told() == "closed"
         await asyncio.to_thread(process.join)
         assert process.exitcode == 0
+
+
+async def test_a_worker_takes_as_many_connections_as_it_may() -> None:
+    few, most = 256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+    try:
+        with serving(free_port()) as (_, process, told):
+            assert await asyncio.to_thread(told.recv) == "opened"
+            assert process.pid
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -8,7 +8,7 @@ import random
 import shutil
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from holdfast.apps.orders.placing.queries import lock_offers
+from holdfast.apps.orders.tests.house import House, shop_at, standing
 from holdfast.apps.orders.tests.shop import Shop
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey
 from holdfast.core.manifest import find
@@ -32,56 +33,26 @@ BUYERS, STOCK = 100, 10
 
 
 @pytest.fixture(scope="module")
-def house(
-    postgres_url: str, template_url: str, valkey_url: str, issuer: Issuer
-) -> Iterator[tuple[dict[str, str], list[str]]]:
-    """Four workers on one database: what they were started with, and where they answer."""
-
-    async def start(stack: AsyncExitStack) -> tuple[dict[str, str], list[str]]:
-        server = await asyncpg.connect(postgres_url)
-        await server.execute(f"CREATE DATABASE sale TEMPLATE {template_url.rsplit('/', 1)[1]}")
-        await server.close()
-        environ = {
-            "DATABASE_URL": postgres_url.removesuffix("postgres") + "sale",
-            "REDIS_URL": valkey_url,
-            "HOLDFAST_SECRET": "a secret that only the tests know, and long enough",
-            "HOLDFAST_ORIGIN": issuer.url,
-            "HOLDFAST_LIMITS": "off",
-            "HOLDFAST_DB_POOL_MIN": "1",
-        }
-        return environ, await start_workers(stack, environ, WORKERS)
-
-    with asyncio.Runner() as loop:
-        stack = AsyncExitStack()
-        yield loop.run(start(stack))
-        loop.run(stack.aclose())
-
-
-async def start_workers(
-    stack: AsyncExitStack, environ: Mapping[str, str], number: int
-) -> list[str]:
-    starting = (stack.enter_async_context(worker("orders", environ)) for _ in range(number))
-    return [url for url, _ in await asyncio.gather(*starting)]
+def house(postgres_url: str, template_url: str, valkey_url: str, issuer: Issuer) -> Iterator[House]:
+    with standing(
+        *("sale", WORKERS),
+        postgres_url=postgres_url,
+        template_url=template_url,
+        redis_url=valkey_url,
+        issuer=issuer,
+    ) as house:
+        yield house
 
 
 @pytest.fixture
-def environ(house: tuple[dict[str, str], list[str]]) -> dict[str, str]:
-    return dict(house[0])
+def environ(house: House) -> dict[str, str]:
+    return dict(house.environ)
 
 
 @pytest.fixture
-async def workers(house: tuple[dict[str, str], list[str]]) -> AsyncIterator[list[Client]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Client.at(url)) for url in house[1]]
-
-
-@asynccontextmanager
-async def shop_at(environ: Mapping[str, str], api: Client, issuer: Issuer) -> AsyncIterator[Shop]:
-    db = await asyncpg.connect(environ["DATABASE_URL"], server_settings={"search_path": "orders"})
-    try:
-        yield Shop(api, db, issuer)
-    finally:
-        await db.close()
+async def workers(house: House) -> AsyncIterator[list[Client]]:
+    async with house.clients() as clients:
+        yield clients
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import aiohttp
-import asyncpg
 import pytest
 
+from holdfast.apps.orders.tests.house import House, shop_at, standing
 from holdfast.apps.orders.tests.shop import Shop
 from holdfast.apps.orders.tests.test_requests import ask, listening, next_event, show
 from holdfast.cli.servers import Running, free_port, postgres, running
@@ -44,15 +44,6 @@ async def jobs(environ: Mapping[str, str]) -> AsyncIterator[Process]:
         await process.wait()
 
 
-@asynccontextmanager
-async def shop_at(environ: Mapping[str, str], api: Client, issuer: Issuer) -> AsyncIterator[Shop]:
-    db = await asyncpg.connect(environ["DATABASE_URL"], server_settings={"search_path": "orders"})
-    try:
-        yield Shop(api, db, issuer)
-    finally:
-        await db.close()
-
-
 async def until(shop: Shop, condition: str, *args: object) -> None:
     async with asyncio.timeout(SOON_S):
         while not await shop.db.fetchval(condition, *args):
@@ -66,43 +57,27 @@ async def until_decided(shop: Shop, request_id: str, token: str) -> Any:
     return request
 
 
-House = tuple[dict[str, str], list[str]]
-
-
 @pytest.fixture(scope="module")
 def house(postgres_url: str, template_url: str, valkey_url: str, issuer: Issuer) -> Iterator[House]:
-    """Two workers on one database: what they were started with, and where they answer."""
-
-    async def start(stack: AsyncExitStack) -> House:
-        server = await asyncpg.connect(postgres_url)
-        await server.execute(f"CREATE DATABASE requests TEMPLATE {template_url.rsplit('/', 1)[1]}")
-        await server.close()
-        environ = {
-            "DATABASE_URL": postgres_url.removesuffix("postgres") + "requests",
-            "REDIS_URL": valkey_url,
-            "HOLDFAST_SECRET": "a secret that only the tests know, and long enough",
-            "HOLDFAST_ORIGIN": issuer.url,
-            "HOLDFAST_LIMITS": "off",
-            "HOLDFAST_DB_POOL_MIN": "1",
-        }
-        starting = (stack.enter_async_context(worker("orders", environ)) for _ in range(2))
-        return environ, [url for url, _ in await asyncio.gather(*starting)]
-
-    with asyncio.Runner() as loop:
-        stack = AsyncExitStack()
-        yield loop.run(start(stack))
-        loop.run(stack.aclose())
+    with standing(
+        *("requests", 2),
+        postgres_url=postgres_url,
+        template_url=template_url,
+        redis_url=valkey_url,
+        issuer=issuer,
+    ) as house:
+        yield house
 
 
 @pytest.fixture
 def environ(house: House) -> dict[str, str]:
-    return dict(house[0])
+    return dict(house.environ)
 
 
 @pytest.fixture
 async def workers(house: House) -> AsyncIterator[list[Client]]:
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(Client.at(url)) for url in house[1]]
+    async with house.clients() as clients:
+        yield clients
 
 
 @pytest.fixture
