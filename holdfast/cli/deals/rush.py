@@ -115,13 +115,13 @@ async def _each(
     together: int = HASHED_TOGETHER,
 ) -> Sequence[Got]:
     """For all of them, some at a time, with a bar for whoever watches; the first failure ends it."""
-    gate = asyncio.Semaphore(together)
+    got: dict[int, Got] = {}
+    waiting = iter(enumerate(given))
 
-    async def one(item: Given) -> Got:
-        async with gate:
-            got = await do(item)
-        bar.update(1)
-        return got
+    async def go_on() -> None:
+        for number, item in waiting:
+            got[number] = await do(item)
+            bar.update(1)
 
     with click.progressbar(
         length=len(given),
@@ -131,10 +131,11 @@ async def _each(
     ) as bar:
         try:
             async with asyncio.TaskGroup() as tasks:
-                doing = [tasks.create_task(one(item)) for item in given]
+                for _ in range(together):
+                    tasks.create_task(go_on())
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
-    return [task.result() for task in doing]
+    return [got[number] for number in range(len(given))]
 
 
 def _say(sentence: str) -> None:
