@@ -263,9 +263,8 @@ async def test_an_answer_that_does_not_begin_in_time_is_given_up(here: Here) -> 
     here.upstream.scripts["/slow"] = hesitate
     began = time.monotonic()
     answer = await here.ask("GET", "/slow")
-    assert (
-        time.monotonic() - began >= 0.4
-    )  # of half a second: our door rather looks early than late
+    # Of half a second: our door rather looks early than late.
+    assert time.monotonic() - began >= 0.4
     assert answer.status == 504
     assert answer.problem["type"] == "/problems/late"
     async with asyncio.timeout(SHORTLY_S):

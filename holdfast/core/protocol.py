@@ -89,9 +89,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(self._problem or UnreadableError())
 
     def _require_small_head(self) -> None:
-        fields = sum(
-            len(name) + len(value) + 4 for name, value in self.headers
-        )  # `: ` and a line end
+        # 4 is for `: ` and a line end.
+        fields = sum(len(name) + len(value) + 4 for name, value in self.headers)
         if len(self.url) + fields > LARGEST_HEAD or len(self.headers) > MOST_FIELDS:
             self._problem = HeadTooLargeError()
             raise self._problem

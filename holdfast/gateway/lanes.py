@@ -14,9 +14,8 @@ from holdfast.gateway.table import Route, Table
 REMEMBERED = 16_384
 HEALTH = "/health"  # whoever decides whether we live must get in when nobody does
 API = "/api/"
-GRACE_S = (
-    1.0  # what is apart ends late requests itself, and knows more of them; this is in case not
-)
+# What is apart ends its late requests itself, and knows more of them; this is in case it does not.
+GRACE_S = 1.0
 
 
 class Room:
