@@ -59,7 +59,7 @@ SELECT id, 1000, 'approved', now() FROM ordered
 async def shown(here: Orders) -> dict[str, float]:
     registry = Registry()
     showing = asyncio.create_task(show_waiting_for_ever(here.db, registry))
-    while "holdfast_payments_oldest_open_seconds " not in registry.render():  # the last one set
+    while "\nholdfast_payments_oldest_open_seconds " not in registry.render():  # the last one set
         await asyncio.sleep(0.01)
     showing.cancel()
     told = re.findall(r"^holdfast_(\S+) (\S+)$", registry.render(), re.MULTILINE)
