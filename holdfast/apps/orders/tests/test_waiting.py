@@ -74,8 +74,8 @@ async def test_join_waiting_tells_ones_place(shop: Shop) -> None:
 
 
 async def test_join_waiting_by_hundreds_at_once(shop: Shop) -> None:
-    offer, _ = await sold_out(shop)
     tokens = [shop.issuer.token() for _ in range(300)]
+    offer, _ = await sold_out(shop)  # after them: what was confirmed while they are made grows old
     joined = await asyncio.gather(*(line(shop, "POST", offer, token) for token in tokens * 2))
     assert {answer.status for answer in joined} == {201}
     positions = [answer.data["position"] for answer in joined[:300]]
