@@ -7,11 +7,16 @@ run starts when the last returns. `run` must be all or nothing (one statement or
 because after an error each item is run again alone, so that a bad one fails alone. Order between
 callers is kept. It does not retry, spread over connections, or outlive its process.
 
+While the next run is under way, those of the last one hear of their answers by and by. Five hundred
+callers who all went on at once would keep the loop from seeing what the database says to the next
+run, which then would wait for this process, and afterwards this process for it.
+
     deposits = Merge(insert_deposits, name="deposits")
     receipt = await deposits(deposit)
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextvars import Context
 from itertools import islice
@@ -23,6 +28,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
+
+TURNS = 32  # at each turn of the loop one in so many is told, so that the line cannot grow for ever
 
 
 class Merge(Generic[Item, Answer]):
@@ -41,6 +48,7 @@ class Merge(Generic[Item, Answer]):
         self._most = most
         self._queue = queue
         self._waiting: dict[asyncio.Future[Answer], Item] = {}
+        self._decided: deque[tuple[asyncio.Future[Answer], Answer]] = deque()
         self._flusher: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -68,6 +76,7 @@ class Merge(Generic[Item, Answer]):
         self._closed = True
         if self._flusher is not None:
             await asyncio.wait([self._flusher])
+        self._tell()
 
     async def _flush(self) -> None:
         batch: dict[asyncio.Future[Answer], Item] = {}
@@ -75,6 +84,7 @@ class Merge(Generic[Item, Answer]):
             while self._waiting:
                 batch = self._take()
                 await self._serve(batch)
+                batch = {}
         finally:
             self._flusher = None
             # Something is left only when this task was cancelled: then nobody else would answer.
@@ -94,9 +104,19 @@ class Merge(Generic[Item, Answer]):
         except Exception as error:  # noqa: BLE001 - it is handed to the caller whose item it is
             await self._serve_alone(batch, error)
             return
-        for future, answer in zip(batch, answers, strict=True):
+        if not self._decided:
+            asyncio.get_running_loop().call_soon(self._tell)
+        self._decided.extend(zip(batch, answers, strict=True))
+
+    def _tell(self) -> None:
+        """Everybody, or only some if somebody else waits for the database meanwhile."""
+        decided = self._decided
+        for _ in range(1 + len(decided) // TURNS if self._flusher else len(decided)):
+            future, answer = decided.popleft()
             if not future.done():
                 future.set_result(answer)
+        if decided:
+            asyncio.get_running_loop().call_soon(self._tell)
 
     async def _ask(self, items: list[Item]) -> Sequence[Answer]:
         answers = await self._run(items)

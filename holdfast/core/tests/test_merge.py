@@ -54,6 +54,33 @@ async def test_at_most_so_many_a_run_in_the_order_of_arrival() -> None:
     assert gate.batches == [[0, 1], [2, 3], [4]]
 
 
+async def test_the_next_run_begins_before_everybody_has_heard_of_the_last() -> None:
+    heard: list[int] = []
+    heard_at_start: list[int] = []
+    second_ends = asyncio.Event()
+
+    async def run(items: list[int]) -> list[int]:
+        heard_at_start.append(len(heard))
+        if items[0]:
+            await second_ends.wait()
+        return items
+
+    async def call(item: int) -> None:
+        heard.append(await merge(item))
+
+    merge = Merge(run, name="test", most=100)
+    calls = [asyncio.create_task(call(item)) for item in range(200)]
+    await turns(5)
+    assert heard_at_start == [0, 0]
+    assert 0 < len(heard) < 50, "the loop has other things to do meanwhile"
+    await turns(100)
+    assert heard == list(range(100)), "nobody waits for the next run"
+    second_ends.set()
+    await turns()
+    assert len(heard) == 200, "with nobody waiting everybody hears at once"
+    await asyncio.gather(*calls)
+
+
 async def test_a_full_queue_refuses() -> None:
     gate = Gate()
     merge = Merge(gate.run, name="test", queue=2)
