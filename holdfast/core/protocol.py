@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from holdfast.core.errors import MalformedError, ProblemError
+from holdfast.core.writing import Together
 
 LARGEST_HEAD = 16 * 1024
 MOST_FIELDS = 100
@@ -37,6 +38,7 @@ class UnreadableError(MalformedError):
 class BoundedProtocol(HttpToolsProtocol):
     """The head's size is looked at only when so much came that it may be too large."""
 
+    _together: Together
     _unread = 0  # bytes that became neither a whole head nor a body yet
     _at_most = 0  # bytes that the head that is being read can have
     _in_body = False
@@ -46,6 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn
         super().connection_made(transport)
+        self._together = Together(transport)
+        self.transport = self._together  # type: ignore[assignment]  # it is one as far as is needed
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -63,6 +67,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HeadTooLargeError())
         elif self._impatient is None and not self._in_body:
             self._await_head()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.transport = self._together.apart()
+        super().handle_websocket_upgrade()
 
     def on_headers_complete(self) -> None:
         if self._at_most > LARGEST_HEAD or len(self.headers) > MOST_FIELDS:
