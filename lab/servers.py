@@ -1,8 +1,8 @@
 """What is measured: real servers with a fresh, migrated database, and workers as processes.
 
 PostgreSQL and Valkey are those of `holdfast up`, durable, on the servers' core; a worker is
-`holdfast serve` of one app, with the rate limits off. Whatever else answers HTTP here runs under the
-same uvicorn with the same options, so that only the application differs. Nothing outlives the
+`holdfast serve` of one app, with the rate limits off. Whatever else answers HTTP here is served by
+`lab.peers.serve` with the same options, so that only the application differs. Nothing outlives the
 block that started it.
 """
 
@@ -134,14 +134,13 @@ def jobs(
 def application(
     path: str,
     environ: Mapping[str, str],
-    python: Path = Path(sys.executable),
+    python: Path | None = None,
     ready: str = "/",
     cores: tuple[int, ...] = ON_ONE_CORE,
 ) -> Iterator[Served]:
-    """Any ASGI application, under the uvicorn of some Python, as Holdfast's workers run it."""
-    command = [str(python), "-m", "uvicorn", path, "--loop=uvloop", "--http=httptools"]
-    command += ["--ws=none", "--log-level=warning", "--no-access-log"]
-    command += ["--no-proxy-headers", "--no-server-header", "--backlog=2048"]
+    """Any ASGI application: one of ours, or one of others with a Python of its own."""
+    command = [str(python or sys.executable), "-m", "lab.peers.serve", path]
+    command += ["--plain"] if python else []
     with _served(command, environ, cores, ready=ready) as served:
         yield served
 

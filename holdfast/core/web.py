@@ -21,6 +21,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -83,6 +84,7 @@ def build(settings: Settings, *services: Service) -> ASGIApp:
     app = FastAPI(
         lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
+    app.state = SimpleNamespace()  # type: ignore[assignment]  # Starlette's runs Python for each look
     for error in (ProblemError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(error, partial(_answer_problem, hot))
     routers = [_health(services), *(router for service in services for router in service.routers)]

@@ -5,8 +5,8 @@ whole, compressed, or as the word that it has not changed.
 Target: 80 % of a constant of as many bytes; p95 below 5 ms for 100 users at 5,000 requests/s.
 What bounds it: one core's Python. uvicorn and httptools take most of a constant's time already.
 
-Beside each form, in random order in every round and on the same uvicorn and core: a constant with
-the same headers and as many bytes, as raw ASGI. Beside the first also that constant as a hot route,
+Beside each form, in random order in every round, on the same server and core: a constant with the
+same headers and as many bytes, as raw ASGI. Beside the first also that constant as a hot route,
 with our frame and telemetry, and a second worker, whose difference is noise. Closed loop: the
 latencies are those of a saturated server, and only the last row is a service level (open loop).
 """

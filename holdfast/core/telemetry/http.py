@@ -20,6 +20,7 @@ from holdfast.core.telemetry import logs, process
 from holdfast.core.telemetry.metrics import (
     CONTENT_TYPE,
     PROCESS,
+    Counter,
     Histogram,
     Registry,
 )
@@ -69,6 +70,7 @@ class Requests:
         self.in_flight = registry.gauge(
             "holdfast_http_requests_in_flight", "Requests being handled."
         ).of()
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def figures(self) -> Figures:
         routes = [
@@ -99,12 +101,18 @@ class Requests:
 
     def note(self, scope: Scope, status: int, began: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else OTHER
-        route = route_of(scope)
-        duration = self.duration.of(method, route)
-        if not duration.sum:
-            self.done.of(method, route, "5xx")  # from zero, or the first would be no increase
-        self.done.of(method, route, f"{status // 100}xx").add()
+        kind = (method, route_of(scope), status // 100)
+        series = self._series.get(kind)
+        if series is None:
+            series = self._series[kind] = self._begin(*kind)
+        done, duration = series
+        done.add()
         duration.observe(perf_counter() - began)
+
+    def _begin(self, method: str, route: str, status_class: int) -> tuple[Counter, Histogram]:
+        self.done.of(method, route, "5xx")  # from zero, or the first would be no increase
+        done = self.done.of(method, route, f"{status_class}xx")
+        return done, self.duration.of(method, route)
 
 
 def observed(app: ASGIApp, registry: Registry = PROCESS) -> ASGIApp:
