@@ -30,7 +30,7 @@ AREAS = {  # a benchmark is a module of its area's folder
     "deals": (
         *("place_order", "async_orders", "in_process", "sold_out", "thousand_sales"),
         *("deal_list", "product_pages", "product_inserts", "order_reads", "relay"),
-        "grpc_wire",
+        *("grpc_wire", "turns"),
     ),
     "gateway": ("gateway_in_process", "gateway_network"),
 }

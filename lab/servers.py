@@ -107,6 +107,16 @@ def stack() -> Iterator[Stack]:
 
 
 @contextmanager
+def earlier_tree(commit: str) -> Iterator[Path]:
+    """The repository as it was then, unpacked from its history."""
+    git, tar = ("/usr/bin/env", "git"), ("/usr/bin/env", "tar")
+    packed = subprocess.run([*git, "archive", commit], cwd=ROOT, capture_output=True, check=True)
+    with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as folder:
+        subprocess.run([*tar, "-x", "-C", folder], input=packed.stdout, check=True)
+        yield Path(folder)
+
+
+@contextmanager
 def worker(
     environ: Mapping[str, str],
     cores: tuple[int, ...] = ON_ONE_CORE,

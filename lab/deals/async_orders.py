@@ -42,7 +42,7 @@ LOADS: dict[str, tuple[int, float | None]] = {
 }
 ROUNDS, ROUND_S = 3, 2.5
 STOCK = 10_000_000
-ENOUGH = 16_000  # orders/s that requests are prepared for
+ENOUGH = 32_000  # orders/s that requests are prepared for
 ALL_DECIDED_WITHIN_S = 120
 DECIDED = """
 SELECT

@@ -33,7 +33,7 @@ ROW_LOCK = "row_lock"
 OTHERS = ("naive", ROW_LOCK, "conditional", "lua", "slots")
 WITH_MANY = (OURS, AGAIN, ROW_LOCK, "conditional")
 CREATED = 201
-ENOUGH = 16_000  # orders/s that requests are prepared for
+ENOUGH = 32_000  # orders/s that requests are prepared for
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ CLIENTS = 64
 PRODUCTS, OPEN_DEALS = 1_000, 50
 ROUNDS, ROUND_S = 6, 2.5
 STOCK = 10_000_000
-ENOUGH = 16_000  # orders/s that requests are prepared for
+ENOUGH = 32_000  # orders/s that requests are prepared for
 WANTED_SHARE = 0.9
 DOOR, OFF, BARE, AGAIN = "door", "door, limits off", "no door", "no door again"
 LISTS, PLACING = ROUTES = "list of deals", "orders"

@@ -11,19 +11,15 @@ does in a rolling update.
 
 import json
 import random
-import subprocess
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from statistics import median
 
 from lab.identity.people import PASSWORD, Person, people
 from lab.identity.refresh import ask, next_refresh
 from lab.load import Outcome, Stream, get, post
 from lab.result import Lab, Ratio, Result, Target, noise, others
-from lab.servers import ROOT, Served, worker
+from lab.servers import ROOT, Served, earlier_tree, worker
 
 EARLIER = "713371b"  # the first release
 ROUNDS, ROUND_S = 7, 4.0
@@ -37,7 +33,7 @@ Found = dict[tuple[str, str], list[Outcome]]
 def measure(lab: Lab) -> Result:
     found: Found = defaultdict(list)
     shuffled = random.Random(1)
-    with lab.stack.database() as environ, _earlier_tree() as tree, ExitStack() as started:
+    with lab.stack.database() as environ, earlier_tree(EARLIER) as tree, ExitStack() as started:
         lab.say("making people, starting both workers")
         everyone = people(environ, max(CONNECTIONS.values()))
         variants = [
@@ -54,15 +50,6 @@ def measure(lab: Lab) -> Result:
             rates = ", ".join(f"{w} {_ratio(found, w)}" for w in CONNECTIONS)
             lab.say(f"round {number + 1}/{ROUNDS}  {rates}")
     return _result(found)
-
-
-@contextmanager
-def _earlier_tree() -> Iterator[Path]:
-    git, tar = ("/usr/bin/env", "git"), ("/usr/bin/env", "tar")
-    packed = subprocess.run([*git, "archive", EARLIER], cwd=ROOT, capture_output=True, check=True)
-    with tempfile.TemporaryDirectory(prefix="holdfast-lab-") as folder:
-        subprocess.run([*tar, "-x", "-C", folder], input=packed.stdout, check=True)
-        yield Path(folder)
 
 
 def _fire(
