@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
 
-TURNS = 32  # at each turn of the loop one in so many is told, so that the line cannot grow for ever
+TURNS = 8  # at each turn of the loop one in so many is told: with more, runs become small and dear
 
 
 class Merge(Generic[Item, Answer]):
