@@ -4,7 +4,7 @@ Claim: routing by the table, ids, limits, the token, deadlines, compression and 
 few microseconds when nothing has to be sent anywhere for them.
 Target: less than 10 % of a hot route's throughput is lost.
 What bounds it: Python. Most of the door's time is one object a request, two calls for the answer and
-three look-ups for the limits. A route of 24 us cannot hide 6 to 9; the quicker the server beneath both
+three look-ups for the limits. A route of 24 us cannot hide 6; the quicker the server beneath both
 became, the greater the door's share: the list did 35,000/s without it and 29,000 with it, before heads
 and bodies left together.
 
