@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 Key = TypeVar("Key", bound=Hashable)
 Row = TypeVar("Row")
 
-TURNS = 8  # at each turn of the loop one in so many is told: with more, runs become small and dear
+ONE_IN = 8  # is told at each turn of the loop; with fewer, runs become small and dear
 
 
 class Merge(Generic[Item, Answer]):
@@ -84,7 +84,7 @@ class Merge(Generic[Item, Answer]):
             while self._waiting:
                 batch = self._take()
                 await self._serve(batch)
-                batch = {}
+                batch = {}  # all of it is decided
         finally:
             self._flusher = None
             # Something is left only when this task was cancelled: then nobody else would answer.
@@ -111,7 +111,7 @@ class Merge(Generic[Item, Answer]):
     def _tell(self) -> None:
         """Everybody, or only some if somebody else waits for the database meanwhile."""
         decided = self._decided
-        for _ in range(1 + len(decided) // TURNS if self._flusher else len(decided)):
+        for _ in range(1 + len(decided) // ONE_IN if self._flusher else len(decided)):
             future, answer = decided.popleft()
             if not future.done():
                 future.set_result(answer)
