@@ -141,6 +141,8 @@ class KafkaSource:
             if kept <= offset < end:
                 found = await _fetch(consumer, self._partition, offset, most + 1)
                 if found[0].position == after:
+                    if len(found) == 1 and offset + 1 < end:  # the rest is in another segment
+                        return await _fetch(consumer, self._partition, offset + 1, most)
                     self._at_the_end = (consumer, after, end) if len(found) == 1 else None
                     return found[1:]
             since = min(offset, await self._week_ago(consumer, end)) if after else 0

@@ -4,6 +4,7 @@ Maven fetches them once, and keeps them where it keeps everything. The broker is
 so it also makes topics by itself when somebody asks for one that is missing.
 """
 
+import fcntl
 import re
 import shutil
 import signal
@@ -78,7 +79,9 @@ def _classpath(data: Path) -> str:
     file = data / "classpath"
     if not file.exists():
         goal = ("dependency:build-classpath", f"-Dmdep.outputFile={file}")
-        _run("mvn", "-q", "-B", "-f", str(POM), *goal)
+        with POM.open("rb") as one_at_a_time:  # Maven's store is not for several at once
+            fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+            _run("mvn", "-q", "-B", "-f", str(POM), *goal)
     return file.read_text(encoding="utf-8").strip()
 
 
