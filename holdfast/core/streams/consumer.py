@@ -12,8 +12,10 @@ from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
+import asyncpg
+
 from holdfast.core.broker import BrokerAwayError, Envelope, Source
-from holdfast.core.db import Database, DatabaseAwayError, Executor
+from holdfast.core.db import Database, Executor
 from holdfast.core.errors import BusyError
 from holdfast.core.redis import is_cancelled
 from holdfast.core.streams import queries
@@ -174,11 +176,13 @@ async def consume_for_ever(consumer: Consumer) -> None:
 
 
 async def _failure(work: Awaitable[None]) -> Exception | None:
-    """What went wrong; unless the database is away, for which no event can be blamed."""
+    """What went wrong; unless something is away or busy, for which no event can be blamed."""
     try:
         await work
-    except DatabaseAwayError:
-        raise
+    except BusyError as error:
+        if not isinstance(error.__cause__, asyncpg.QueryCanceledError):
+            raise
+        return error  # what took too long may take as long the next time
     except Exception as error:  # noqa: BLE001 - handlers may raise anything
         return error
     return None

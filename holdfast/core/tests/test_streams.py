@@ -19,7 +19,13 @@ import pytest
 
 from holdfast.cli.servers import Running
 from holdfast.core.broker import BrokerAwayError, Envelope, Sink
-from holdfast.core.db import Address, Database, DatabaseAwayError, Executor
+from holdfast.core.db import (
+    Address,
+    Database,
+    DatabaseAwayError,
+    DatabaseBusyError,
+    Executor,
+)
 from holdfast.core.manifest import find
 from holdfast.core.migrate import migrate
 from holdfast.core.outbox import emit
@@ -35,6 +41,9 @@ CREATE TABLE numbers (position integer GENERATED ALWAYS AS IDENTITY, number inte
   CONSTRAINT small CHECK (number < 1000000));
 GRANT ALL ON numbers TO {CONSUMING.role}"""
 POISON = 1_000_000
+WAITING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 
 async def note_numbers(db: Executor, events: Sequence[Event]) -> None:
@@ -182,6 +191,7 @@ async def test_events_of_several_types_keep_their_order(
     assert await applied(there) == [1, -1, 2, 3]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_several_consumers_at_once_apply_nothing_twice(
     db: Database, wire: Wire, sink: Sink, there: Database
 ) -> None:
@@ -218,8 +228,13 @@ async def test_a_consumer_that_dies_after_applying_leaves_no_trace(
     assert await applied(there) == [1, 2]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_second_consumer_waits_for_the_first_and_does_not_repeat_it(
-    consumer: Consumer, db: Database, sink: Sink, there: Database
+    consumer: Consumer,
+    db: Database,
+    sink: Sink,
+    there: Database,
+    there_owner: asyncpg.Connection,
 ) -> None:
     begun, finish = asyncio.Event(), asyncio.Event()
 
@@ -233,7 +248,8 @@ async def test_a_second_consumer_waits_for_the_first_and_does_not_repeat_it(
     first = asyncio.create_task(replace(consumer, handlers={"number.drawn": linger}).consume())
     await begun.wait()
     second = asyncio.create_task(consumer.consume())
-    await asyncio.sleep(0.1)
+    while not await there_owner.fetchval(WAITING):
+        await asyncio.sleep(0.005)
     assert not second.done()
     finish.set()
     await asyncio.gather(first, second)
@@ -340,7 +356,7 @@ async def test_a_relay_sends_nothing_again_that_the_inbox_may_have_forgotten(
     await owner.execute(
         """DO $$ BEGIN EXECUTE format(
              'CREATE TABLE outbox_of_last_week PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)',
-             now() - interval '8 days', date_bin('1 day', now(), '2000-01-03 00:00+00'));
+             now() - interval '8 days', now() - interval '2 days');
            END $$;
            INSERT INTO outbox (created_at, type, payload, relayed_at) VALUES
              (now() - interval '169 hours', 'number.drawn', '{"number": 1}', now()),
@@ -379,6 +395,39 @@ async def test_a_poison_event_is_set_aside_and_the_others_are_applied(
         ('{"number": 1000000}', "CheckViolationError"),
         ('{"no": "number"}', "KeyError"),
     ]
+
+
+async def test_no_event_is_blamed_for_a_database_that_is_busy(
+    redis_wire: RedisWire, db: Database, there: Database, there_owner: asyncpg.Connection
+) -> None:
+    """They keep their order then, too."""
+    consumer = consumer_of(there, redis_wire)
+    await draw(db, 1, 2)
+    await drain(db, redis_wire.sink())
+    async with there_owner.transaction():
+        await there_owner.execute("LOCK TABLE numbers")
+        with pytest.raises(DatabaseBusyError):
+            await consumer.consume()
+    await consume_all(consumer)
+    assert await applied(there) == [1, 2]
+
+
+async def test_an_event_whose_statement_is_ended_by_the_database_is_set_aside(
+    redis_wire: RedisWire, db: Database, there: Database
+) -> None:
+    """As one is that takes too long, and would again."""
+    cancel = "SELECT pg_cancel_backend(pg_backend_pid()) FROM numbers WHERE number = 2"
+
+    async def note_and_cancel(executor: Executor, events: Sequence[Event]) -> None:
+        await note_numbers(executor, events)
+        await executor.execute(cancel)
+
+    consumer = Consumer(there, redis_wire.source(), {"number.drawn": note_and_cancel})
+    await draw(db, 1, 2, 3)
+    await drain(db, redis_wire.sink())
+    await consume_all(consumer)
+    assert await applied(there) == [1, 3]
+    assert await there.fetchval("SELECT count(*) FROM set_aside") == 1
 
 
 async def test_what_was_set_aside_is_applied_once_its_cause_is_gone(
