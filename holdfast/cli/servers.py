@@ -98,10 +98,17 @@ def valkey(data: Path, port: int) -> Server:
 
 
 def free_port() -> int:
-    """Below the range that the kernel hands to outgoing connections, so that it stays free."""
+    """Kept free until this process ends: nobody is given it twice, and no outgoing connection gets
+    it, while a server may listen on it, end and come back.
+
+    Who is bound to a port and does not listen lets those in who ask to share it, as every server
+    does so that it can be restarted; the look for a free one does not ask.
+    """
     for port in random.sample(range(15_000, 32_000), 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        with socket.socket() as place, suppress(OSError):
+            place.bind(("127.0.0.1", port))
+            place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            place.detach()  # and so it is never closed
             return port
     raise ServerError("No free port between 15000 and 32000: too much is running here.")
 

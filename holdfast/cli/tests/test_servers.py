@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,3 +169,17 @@ def _runs_as_nobody(command: list[str]) -> bool:
         ).returncode
     except PermissionError:
         return False
+
+
+def test_a_port_is_given_once_and_its_server_may_come_and_go() -> None:
+    port = free_port()
+    nobody_else = socket.socket()
+    for _ in range(2):
+        with pytest.raises(OSError, match="in use"):
+            nobody_else.bind(("127.0.0.1", port))
+        with socket.socket() as gone, pytest.raises(ConnectionRefusedError):
+            gone.connect(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)) as server:
+            socket.create_connection(("127.0.0.1", port)).close()
+            server.accept()[0].close()
+    nobody_else.close()

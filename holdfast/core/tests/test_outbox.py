@@ -34,12 +34,16 @@ def sink(wire: Wire) -> Sink:
     return wire.sink()
 
 
+async def events_waiting(db: Database) -> int:
+    return (await queries.select_events_waiting(db)).events
+
+
 async def drain(db: Database, sink: Sink) -> None:
     """Until nothing waits, whatever has just happened to the broker."""
     while True:
         with suppress(BrokerAwayError):
             relayed = await relay(db, sink)
-            if not relayed and not (await queries.select_events_waiting(db)).events:
+            if not relayed and not await events_waiting(db):
                 return
 
 
@@ -180,7 +184,7 @@ async def test_a_relay_that_was_overtaken_by_a_new_beginning_marks_nothing(
         await lock_waiters(1)
         await queries.update_log_begun(owner, "elsewhere")
     assert await relaying == 0
-    assert (await queries.select_events_waiting(db)).events == 1
+    assert await events_waiting(db) == 1
 
 
 async def test_a_log_at_another_place_is_told_everything_too(
@@ -208,11 +212,17 @@ async def relaying(db: Database, sink: Sink) -> AsyncIterator[asyncio.Task[None]
 
 
 async def arrived(wire: Wire, *numbers: int) -> None:
-    """Returns when the stream has these numbers at least."""
+    """Returns when the stream has these numbers at least; they are marked a little later."""
     while True:
         with suppress(BrokerAwayError):
             if set(numbers) <= set(numbers_in(await wire.events())):
                 return
+        await asyncio.sleep(0.01)
+
+
+async def marked(db: Database) -> None:
+    """Returns when nothing waits any more."""
+    while await events_waiting(db):
         await asyncio.sleep(0.01)
 
 
@@ -237,7 +247,7 @@ async def test_five_minutes_without_the_broker_lose_nothing(
     """
     await emit_numbers(db, 1)
     async with relaying(db, mortal.sink()) as task:
-        await arrived(mortal, 1)
+        await marked(db)
         mortal.server.kill()
         await emit_numbers(db, 2)
         pauses.clear()
@@ -245,11 +255,10 @@ async def test_five_minutes_without_the_broker_lose_nothing(
             assert not task.done()
             await asyncio.sleep(0.01)
         assert max(pauses) == LONGEST_PAUSE_S
-        assert (await queries.select_events_waiting(db)).events == 1
+        assert await events_waiting(db) == 1
         mortal.server.restart()
         await arrived(mortal, 1, 2)
-        while (await queries.select_events_waiting(db)).events:
-            await asyncio.sleep(0.01)
+        await marked(db)
 
 
 async def test_a_relay_survives_the_loss_of_its_database_connections(
