@@ -34,9 +34,17 @@ def holder(port: int) -> str | None:
     inodes = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for descriptors in Path("/proc").glob("[0-9]*/fd"):
         with suppress(OSError):
-            if any(str(link.readlink()) in inodes for link in descriptors.iterdir()):
+            if any(_leads_to(link) in inodes for link in descriptors.iterdir()):
                 return _describe(descriptors.parent)
     return None
+
+
+def _leads_to(link: Path) -> str:
+    """Nowhere, if it was closed meanwhile; the process may have others."""
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""
 
 
 def _explain(error: OSError, port: int) -> str:

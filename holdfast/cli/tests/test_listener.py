@@ -1,5 +1,6 @@
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,13 @@ def test_a_port_conflict_names_its_holder_and_a_way_out() -> None:
         listen(port)
     assert f"Port {port} is taken by pid {os.getpid()} (" in str(refused.value)
     assert f"--port {port + 1}" in str(refused.value)
+
+
+def test_a_holder_is_found_although_it_closes_something_meanwhile() -> None:
+    with Path(os.devnull).open():  # its place is free then, and comes before the port's
+        listening = listen(port := free_port())
+    with listening:  # it is we who are looked at, so the look itself is what is closed
+        assert str(holder(port)).startswith(f"pid {os.getpid()} (")
 
 
 def test_a_port_that_is_only_connected_to_has_no_holder() -> None:
