@@ -269,6 +269,7 @@ class _Open(_Run):
 
     async def end(self, seconds: float) -> None:
         """Whoever is still not answered after a while counts as having waited until then."""
+        self._arrive()  # what became due while this process stood still
         give_up_at = perf_counter() + LAST_ANSWERS_S
         while len(self._free) < len(self.connections) and perf_counter() < give_up_at:  # noqa: ASYNC110 - an event would cost every answer something
             await asyncio.sleep(0.01)
@@ -280,7 +281,7 @@ class _Open(_Run):
 
     def _arrive(self) -> None:
         now = perf_counter()
-        while self._due <= now:
+        while self._due <= now and self._due < self._last:
             if self._due >= self._measured_from:
                 self.tally.lateness.append(now - self._due)
             if self._free:

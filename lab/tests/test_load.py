@@ -48,7 +48,7 @@ class Counting:
         ready = threading.Event()
         thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)))
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(30)
         try:
             yield self
         finally:
@@ -84,11 +84,11 @@ def test_open_loop_sends_what_was_due_and_keeps_its_lateness(
     generator: Generator, server: Counting
 ) -> None:
     stream = Stream("open", server.port, [[get(PATH)]] * 8, rate=400)
-    tally = generator.fire(stream, seconds=1, warm_s=0).tallies["open"]
-    assert 250 < tally.answered < 600  # Poisson, and never as many as a closed loop would send
+    tally = generator.fire(stream, seconds=3, warm_s=0).tallies["open"]
+    assert 900 < server.asked < 1500  # Poisson, and never as many as a closed loop would send
     assert tally.unanswered == 0
     assert len(tally.lateness) == len(tally.service_times) == tally.answered
-    assert 0 <= server.asked - tally.answered <= 8  # those that were due before it began to count
+    assert 0 < tally.answered <= server.asked  # without those due before it began to count
 
 
 def test_open_loop_counts_silence_as_waiting(generator: Generator) -> None:
