@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from holdfast.cli.servers import Running, free_port, postgres, running, valkey
@@ -32,6 +33,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - it is the point of it
 ROOM = 4 * 2**30
 _numbers = count(1)
 
+settings.register_profile("unhurried", deadline=None)  # else a busy machine refutes a property
+settings.load_profile("unhurried")
 take_all_files()  # a crowd and the worker that it comes to are often in this one process
 
 

@@ -23,6 +23,7 @@ from holdfast.cli.deals.proof import Answer, Sale, faults, proof
 from holdfast.cli.deals.shop import Shop
 
 SOCKETS = 256
+IDLE_S = 2  # servers close after five: what is sent at that moment is lost, and a deal is made once
 HASHED_TOGETHER = 16  # passwords: more at once would only wait, and be refused for it
 OPENS_IN_S = 3
 PATIENCE = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=30)
@@ -79,7 +80,7 @@ async def _house(url: str | None) -> AsyncIterator[str]:
 
 def _http() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=SOCKETS),
+        connector=aiohttp.TCPConnector(limit=SOCKETS, keepalive_timeout=IDLE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=PATIENCE,
     )

@@ -13,7 +13,7 @@ import asyncpg
 from holdfast.cli.servers import free_port
 from holdfast.core import manifest
 
-SHORTLY_S = 30
+SHORTLY_S = 90
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from holdfast.cli.listener import listen
 from holdfast.cli.servers import free_port, running
 from holdfast.core import manifest
 
+SHORTLY_S = 100
 OWN = ("DATABASE_URL", "REDIS_URL")
 NOBODY_THERE = {
     "DATABASE_URL": "postgresql://127.0.0.1:1/d",
@@ -34,7 +35,7 @@ def holdfast(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         env=inherited | environ,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SHORTLY_S,
         check=False,
     )
 
@@ -69,7 +70,7 @@ def test_who_uses_no_grpc_does_without_its_libraries() -> None:
         [sys.executable, "-c", f"import sys, holdfast.cli.serving, {apps}; print({found})"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=SHORTLY_S,
         check=True,
     )
     assert told.stdout == "set()\n"

@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytest
 from holdfast.cli.deals.proof import Answer, Ledger, Sale, Winner
 from holdfast.cli.deals.rush import tell
 
-SHORTLY_S = 60
+SHORTLY_S = 100  # a house is started and ended in it
 WON = [Answer(201, "a", 1, 0.01), Answer(201, "b", 2, 0.02)]
 LOST = [Answer(409, None, None, 0.03), Answer(409, None, None, 0.05)]
 JUST = Sale(
@@ -93,8 +93,29 @@ async def rushing(temporary: Path, *words: str) -> AsyncIterator[Process]:
         await process.wait()
 
 
+async def until_it_says(process: Process, sentence: bytes) -> None:
+    """Or fails with what it said instead: a pipe that has ended answers for ever and waits for nobody,
+    so that the loop would not even hear that the process is gone.
+    """
+    assert process.stderr
+    said = b""
+    async for line in process.stderr:
+        if sentence in line:
+            return
+        said += line
+    raise AssertionError(said.decode())
+
+
 def left_in(folder: Path) -> list[Path]:
     return list(folder.iterdir())
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell has what it runs in the background ignore Ctrl-C, and all that is started there too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 async def test_a_small_rush_is_proved_and_leaves_nothing(tmp_path: Path) -> None:
@@ -109,12 +130,11 @@ async def test_a_small_rush_is_proved_and_leaves_nothing(tmp_path: Path) -> None
     assert not left_in(tmp_path)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 async def test_who_stops_a_rush_stops_its_house(tmp_path: Path, number: signal.Signals) -> None:
     async with rushing(tmp_path, "--buyers=20000") as process:
-        assert process.stderr
-        while b"Opening accounts" not in await process.stderr.readline():
-            assert process.returncode is None
+        await until_it_says(process, b"Opening accounts")
         process.send_signal(number)
         assert await process.wait() == {signal.SIGINT: 1, signal.SIGKILL: -9}[number]
         while left_in(tmp_path):  # the house takes its folder along when it has ended

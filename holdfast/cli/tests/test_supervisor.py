@@ -18,9 +18,13 @@ from holdfast.cli.run_file import RunFile
 from holdfast.cli.supervisor import Supervisor
 from holdfast.cli.tether import UNUSABLE, argv
 
-IMPATIENT = Patience(waits_s=(0.01, 0.01, 0.01), ready_s=5, steady_s=60)
-SHORTLY_S = 10
+SHORTLY_S = 30
+IMPATIENT = Patience(waits_s=(0.01, 0.01, 0.01), ready_s=SHORTLY_S, steady_s=60)
 FOR_EVER = "while :; do sleep 0.05; done"
+
+
+def until_there(path: Path) -> str:
+    return f"until [ -e {path} ]; do sleep 0.05; done"
 
 
 def shell(name: str, script: str, **program: object) -> Program:
@@ -82,8 +86,11 @@ async def test_restarts_a_killed_child_and_tells_the_run_file(tmp_path: Path) ->
 
 
 async def test_gives_up_a_child_that_keeps_dying_with_its_last_lines(tmp_path: Path) -> None:
+    fire = tmp_path / "fire"
+    dying = f"{until_there(fire)}; echo the disk is on fire; exit 3"
     async with supervised(tmp_path) as supervisor:
-        await supervisor.start(shell("one", "sleep 0.2; echo the disk is on fire; exit 3"))
+        await supervisor.start(shell("one", dying))
+        fire.touch()
         with pytest.raises(GaveUpError) as given_up:
             await supervisor.watch()
     assert "one died 4 times (exit status 3)" in str(given_up.value)
@@ -98,8 +105,10 @@ async def test_does_not_try_again_what_never_was_ready(tmp_path: Path) -> None:
 
 
 async def test_does_not_try_again_what_says_that_it_is_useless(tmp_path: Path) -> None:
+    told = tmp_path / "told"
     async with supervised(tmp_path) as supervisor:
-        await supervisor.start(shell("one", f"sleep 0.2; exit {UNUSABLE}"))
+        await supervisor.start(shell("one", f"{until_there(told)}; exit {UNUSABLE}"))
+        told.touch()
         with pytest.raises(GaveUpError):
             await supervisor.watch()
         assert supervisor.children[0].restarts == 0
@@ -133,16 +142,16 @@ async def test_stops_the_latest_stage_first_and_waits_for_it(tmp_path: Path) -> 
     """The worker still needs its server while it finishes: the server must outlive it."""
     ends = tmp_path / "ends"
 
-    def ending(name: str, takes_s: float) -> Program:
-        last_act = (
-            f"trap 'sleep {takes_s}; echo {name} >> {ends}; exit' TERM; touch {tmp_path}/{name}"
-        )
+    def ending(name: str, how: str = "true") -> Program:
+        last_act = f"trap '{how}; echo {name} >> {ends}; exit' TERM; touch {tmp_path}/{name}"
         ready = tmp_path / name
         return shell(name, f"{last_act}; {FOR_EVER}", is_ready=lambda _: ready.exists())
 
     async with supervised(tmp_path) as supervisor:
-        await supervisor.start(ending("server", 0))
-        await supervisor.start(ending("slow-worker", 0.4), ending("worker", 0.2))
+        await supervisor.start(ending("server"))
+        await supervisor.start(
+            ending("slow-worker", until_there(ends)), ending("worker", "sleep 0.2")
+        )
     assert ends.read_text().split() == ["worker", "slow-worker", "server"]
     assert {child.state for child in supervisor.children} == {"stopped"}
 

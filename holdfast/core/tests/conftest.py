@@ -15,6 +15,7 @@ from holdfast.core.db import Address, Database
 from holdfast.core.manifest import App, find
 from holdfast.core.redis import connect
 from holdfast.core.settings import Settings
+from holdfast.core.tests.patience import be_patient
 from holdfast.core.tests.wires import KafkaWire, RedisWire, Wire
 
 
@@ -41,6 +42,12 @@ async def owner(address: Address) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(address.url, server_settings=settings)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives up waiting, however slow this machine is."""
+    be_patient(monkeypatch)
 
 
 LockWaiters = Callable[[int], Awaitable[list[int]]]

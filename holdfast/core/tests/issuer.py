@@ -69,6 +69,10 @@ class Issuer:
         return 200, {"data": known}
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 1_000  # of five, whoever comes in a crowd is heard a second late
+
+
 def _make_key(alg: Algorithm) -> OKPKey | RSAKey:
     told: KeyParameters = {"alg": alg, "use": "sig", "kid": "one"}
     if alg == "RS256":
@@ -92,7 +96,7 @@ def issuing(alg: Algorithm = "Ed25519") -> Iterator[Issuer]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", 0), Handler) as server:
         issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}", alg)
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -90,6 +90,7 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
         ws_max_size=LARGEST_MESSAGE,
         ws_per_message_deflate=False,
         log_config=None,
+        timeout_keep_alive=120,  # or it closes what a test is about to use again
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )

@@ -95,6 +95,7 @@ async def test_a_queue_that_is_too_long_is_refused_at_once_and_the_others_in_tim
         assert db.waiting == 0
 
 
+@pytest.mark.usefixtures("patient")
 async def test_everyone_who_was_let_wait_is_served(address: Address) -> None:
     async with Database.open(address, least=1, most=2) as db:
         callers = await occupy(db, WAITERS_PER_CONNECTION * 2)
@@ -102,6 +103,7 @@ async def test_everyone_who_was_let_wait_is_served(address: Address) -> None:
         assert (db.waiting, db.in_use, db.size) == (0, 0, 2)
 
 
+@pytest.mark.usefixtures("patient")
 async def test_callers_who_leave_in_the_middle_leave_no_transaction_behind(
     db: Database, owner: asyncpg.Connection
 ) -> None:
@@ -129,9 +131,11 @@ async def test_losing_the_connection_in_a_transaction_is_away(
         async with db.transaction() as connection:
             pid = await connection.fetchval(PID)
             ending = asyncio.create_task(owner.fetchval(ENDED, pid))
-            if moment == "in a statement":
-                await connection.execute("SELECT pg_sleep(5)")
-            await ending
+            try:
+                if moment == "in a statement":
+                    await connection.execute("SELECT pg_sleep(5)")
+            finally:
+                await ending
             if moment == "between statements":
                 await asyncio.sleep(0.01)
                 await connection.execute("SELECT 1")
@@ -148,6 +152,7 @@ async def on_own_server(server: Running) -> AsyncIterator[Database]:
         yield db
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_server_that_is_away_is_said_to_be_and_comes_back_by_itself(
     own_postgres: Running,
 ) -> None:

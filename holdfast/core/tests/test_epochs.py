@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -14,10 +15,9 @@ import pytest
 
 from holdfast.core.db import Address, Database
 from holdfast.core.epochs import Change, EpochsAwayError, Lease, Slots, change, queries
-from holdfast.core.epochs.lease import BEATS_PER_LEASE, clock
-from holdfast.core.tests.conftest import LockWaiters
+from holdfast.core.epochs.lease import clock as real_clock
 
-LEASE_S = 0.3
+LEASE_S = 3.0  # a worker that stands still for two seconds has not lost it
 LONG_S = 20.0  # never waited for: a test that needs it to run out fails by its time-out
 USER = Slots.of("user:1")
 OTHER = Slots.of("user:2")
@@ -34,6 +34,22 @@ async def worker(address: Address, lease_s: float = LEASE_S) -> AsyncIterator[Le
         yield lease
 
 
+class Clock:
+    """The time that leases are counted in; it can be set forward."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead_s = 0.0
+        monkeypatch.setattr("holdfast.core.epochs.lease.clock", self)
+
+    def __call__(self) -> float:
+        return real_clock() + self.ahead_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
 async def touch(lease: Lease, *subjects: str) -> None:
     async with change(lease) as under_way:
         under_way.touches(*subjects)
@@ -46,6 +62,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def workers_known(owner: asyncpg.Connection) -> int:
     return int(await owner.fetchval("SELECT count(*) FROM epoch_workers"))
+
+
+async def last_beat(owner: asyncpg.Connection) -> int:
+    return int(await owner.fetchval("SELECT max(beat) FROM epoch_workers"))
 
 
 @asynccontextmanager
@@ -142,6 +162,7 @@ async def test_a_change_that_fails_takes_no_number(
         assert await owner.fetchval("SELECT number FROM epoch_head") == 1
 
 
+@pytest.mark.usefixtures("patient")
 async def test_concurrent_changes_are_numbered_without_a_gap_in_order_of_commit(
     address: Address, owner: asyncpg.Connection
 ) -> None:
@@ -169,25 +190,27 @@ async def test_a_worker_that_ends_is_waited_for_no_longer(
 async def test_a_worker_that_died_delays_one_change_by_its_lease_and_is_forgotten(
     address: Address, owner: asyncpg.Connection
 ) -> None:
-    async with worker(address) as lease:
+    short_s = 0.3
+    async with worker(address, LONG_S) as lease:
         await owner.execute(
             "INSERT INTO epoch_workers (worker, acknowledged, lease_s) VALUES ($1, 0, $2)",
-            *(uuid4(), LEASE_S),
+            *(uuid4(), short_s),
         )
-        began = clock()
+        began = real_clock()
         await touch(lease, "user:1")
-        assert clock() - began >= LEASE_S
+        assert real_clock() - began >= short_s
         assert await workers_known(owner) == 1
 
 
 async def test_a_worker_that_was_cut_off_lapses_trusts_nothing_and_recovers(
-    address: Address,
+    address: Address, clock: Clock
 ) -> None:
     async with worker(address) as lease:
         since = lease.slots.noted
         async with cut_off(address):
             assert lease.trusts(USER, since)
-            await until(lambda: not lease.held)
+            clock.ahead_s += LEASE_S
+            assert not lease.held
             assert not lease.trusts(USER, since)
             with pytest.raises(EpochsAwayError):
                 await lease.confirm()
@@ -202,13 +225,13 @@ async def test_a_worker_that_lost_its_connection_only_beats_on_another(
 ) -> None:
     async with worker(address) as one, worker(address) as other:
         since = other.slots.noted
-        await owner.execute(
+        ended = await owner.fetch(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " WHERE datname = current_database() AND query ~ 'epoch_(workers|changes)'"
         )
-        await asyncio.sleep(LEASE_S / 2)
-        await one.confirm()
+        assert len(ended) == 2, "those that beat, and not those of the pools"
         await touch(one, "user:1")
+        await one.confirm()
         await other.confirm()
         assert not other.trusts(USER, since)
 
@@ -229,7 +252,7 @@ async def test_a_stretch_of_changes_that_is_lost_makes_a_worker_forget_everythin
 
 
 async def test_a_worker_never_trusts_a_database_that_was_put_back(
-    address: Address, owner: asyncpg.Connection
+    address: Address, owner: asyncpg.Connection, clock: Clock
 ) -> None:
     async with worker(address) as lease:
         await touch(lease, "user:1")
@@ -237,7 +260,8 @@ async def test_a_worker_never_trusts_a_database_that_was_put_back(
         since = lease.slots.noted
         await owner.execute("DELETE FROM epoch_changes WHERE number = 2")
         await owner.execute("UPDATE epoch_head SET number = 1")
-        await until(lambda: not lease.held)
+        clock.ahead_s += LEASE_S
+        assert not lease.held
         with pytest.raises(EpochsAwayError):
             await lease.confirm()
         assert not lease.trusts(USER, since)
@@ -251,6 +275,7 @@ async def test_a_worker_that_beats_is_not_forgotten_by_what_was_seen_before(
             (seen,) = await queries.select_epoch_workers_behind(lease.db, 1)
             if somebody_else_forgets_it:
                 await owner.execute("DELETE FROM epoch_workers")
+            lease.wake()
             while seen in await queries.select_epoch_workers_behind(lease.db, 1):
                 await asyncio.sleep(0.005)
             while not await workers_known(owner):
@@ -260,30 +285,40 @@ async def test_a_worker_that_beats_is_not_forgotten_by_what_was_seen_before(
 
 
 async def test_a_worker_that_beats_but_cannot_read_trusts_nothing(
-    address: Address, owner: asyncpg.Connection
+    address: Address, owner: asyncpg.Connection, clock: Clock
 ) -> None:
     async with worker(address) as lease:
         async with owner.transaction():
             await owner.execute("LOCK TABLE epoch_changes")
-            await until(lambda: not lease.held)
-            for _ in range(100):  # for as long as several beats
-                assert not lease.held
-                await asyncio.sleep(0.03 * LEASE_S)
+            clock.ahead_s += LEASE_S
+            for _ in range(2):
+                seen = await last_beat(owner)
+                lease.wake()
+                while await last_beat(owner) == seen:
+                    assert not lease.held
+                    await asyncio.sleep(0.005)
+            assert not lease.held
         await lease.confirm()
 
 
 async def test_a_lease_counts_from_before_its_beat(
-    address: Address, owner: asyncpg.Connection, lock_waiters: LockWaiters
+    address: Address, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A beat that took longer than a lease is worth nothing: only the next one is."""
-    async with worker(address) as lease:
-        async with owner.transaction():
-            await owner.execute("LOCK TABLE epoch_workers")
-            await lock_waiters(1)
-            await asyncio.sleep(LEASE_S * 1.1)
-            released = clock()
-        await until(lambda: lease.held)
-        assert clock() - released >= LEASE_S / BEATS_PER_LEASE
+    async with worker(address, LONG_S) as lease:
+        read = queries.select_epoch_changes
+
+        async def read_late(*asked: Any) -> list[queries.EpochChange]:
+            clock.ahead_s += LONG_S
+            return await read(*asked)
+
+        with monkeypatch.context() as slow:
+            slow.setattr(queries, "select_epoch_changes", read_late)
+            lease.wake()
+            await lease._beaten.wait()
+            assert not lease.held
+        await lease.confirm()
+        assert lease.held
 
 
 async def test_a_new_worker_begins_with_what_is_true_now(address: Address) -> None:
@@ -296,7 +331,7 @@ async def test_a_new_worker_begins_with_what_is_true_now(address: Address) -> No
 
 
 async def test_a_worker_ends_when_it_is_told_to_even_while_it_is_woken(address: Address) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(100):
         for _ in range(20):
             async with worker(address, LONG_S) as lease:
                 await asyncio.sleep(0)

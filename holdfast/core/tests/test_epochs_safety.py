@@ -18,7 +18,7 @@ import asyncpg
 import pytest
 
 from holdfast.core.db import Address, Database
-from holdfast.core.epochs import Lease, Slots, change
+from holdfast.core.epochs import EpochsAwayError, Lease, Slots, change
 from holdfast.core.errors import BusyError
 
 LEASE_S = 0.2
@@ -26,6 +26,7 @@ LASTS_S = 1.5
 WORKERS = 3
 SUBJECTS = [f"subject:{number}" for number in range(4)]
 PAIRS = list(combinations(SUBJECTS, 2))
+TO_HAPPEN = {"from memory", "read", "change", "lock", "trouble with a line"}
 LOCKS = [
     "LOCK TABLE epoch_workers IN SHARE ROW EXCLUSIVE MODE",  # no beats
     "LOCK TABLE epoch_changes IN ACCESS EXCLUSIVE MODE",  # no reading after a beat, no changes
@@ -79,6 +80,10 @@ class World:
         self.ended = dict.fromkeys(SUBJECTS, 0)  # the version that the last ended change made
         self.happened: Counter[str] = Counter()
         self.wrong: list[str] = []
+
+    @property
+    def lacks(self) -> set[str]:
+        return TO_HAPPEN - self.happened.keys()
 
     def check(self, how: str, reading: Mapping[str, int], due: Mapping[str, int]) -> None:
         self.happened[how] += 1
@@ -144,21 +149,30 @@ class Worker:
 async def worker(address: Address, world: World) -> AsyncIterator[Worker]:
     port = urlsplit(address.url).port or 0
     line = Line(port)
-    world.lines.append(line)
     async with line.listening() as own_port:
         own = replace(address, url=address.url.replace(f":{port}/", f":{own_port}/"))
         async with (
             Database.open(own, least=1, most=6) as db,
             Lease.hold(db, lease_s=LEASE_S) as lease,
         ):
+            world.lines.append(line)
             yield Worker(lease, world)
 
 
+async def start(address: Address, world: World, stack: AsyncExitStack) -> Worker:
+    """As often as it takes: on a slow machine the first beat may last longer than such a lease."""
+    while True:
+        with suppress(EpochsAwayError):
+            return await stack.enter_async_context(worker(address, world))
+
+
 async def repeat(act: Callable[[], Awaitable[None]], world: World) -> None:
-    """Until the time is over; being told that something is away or busy is no wrong answer."""
+    """Until the time is over, and all has happened on a slow machine too; being told that something
+    is away or busy is no wrong answer.
+    """
     loop = asyncio.get_running_loop()
     ends = loop.time() + LASTS_S
-    while loop.time() < ends:
+    while loop.time() < ends or world.lacks:
         try:
             await act()
         except BusyError as error:
@@ -174,10 +188,9 @@ async def test_no_worker_answers_from_before_a_change_that_has_ended(
     await owner.execute(f"GRANT SELECT, UPDATE ON versions TO {address.role}")
     world = World(owner, seed)
     async with AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(worker(address, world)) for _ in range(WORKERS)]
+        workers = [await start(address, world, stack) for _ in range(WORKERS)]
         acts = [world.lock_a_table, world.trouble_a_line, world.trouble_a_line]
         for one in workers:
             acts += [one.decide] * 4 + [one.change] * 2
         await asyncio.gather(*(repeat(act, world) for act in acts))
     assert world.wrong == []
-    assert {"from memory", "read", "change", "lock", "trouble with a line"} <= world.happened.keys()

@@ -22,7 +22,7 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not server.started:
             await asyncio.sleep(0.01)
     try:
@@ -123,7 +123,6 @@ async def test_a_stream_of_events_is_counted_and_timed_when_it_begins(registry: 
     async def turns() -> AsyncGenerator[bytes]:
         yield HEARTBEAT
         shown.append(registry.render())
-        await asyncio.sleep(0.05)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         scope["holdfast.route"] = "/turns"
@@ -132,11 +131,12 @@ async def test_a_stream_of_events_is_counted_and_timed_when_it_begins(registry: 
     async with served(observed(app, registry)) as url:
         await get(url)
     turn = '{method="GET",route="/turns"'
+    took_s: list[float] = []
     for rendered in (*shown, registry.render()):
         assert samples(rendered, "holdfast_http_requests_total")[turn + ',status="2xx"}'] == 1
-        took_s = samples(rendered, "holdfast_http_request_duration_seconds_sum")[turn + "}"]
-        assert 0 < took_s < 0.05
-    assert len(shown) == 1
+        took_s.append(samples(rendered, "holdfast_http_request_duration_seconds_sum")[turn + "}"])
+    meanwhile, afterwards = took_s
+    assert 0 < meanwhile == afterwards
 
 
 async def test_a_decent_request_id_is_taken_over_and_another_replaced(registry: Registry) -> None:

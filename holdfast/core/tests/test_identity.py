@@ -11,6 +11,7 @@ from starlette.types import Scope
 from holdfast.core import identity
 from holdfast.core.errors import BusyError, ForbiddenError, UnauthenticatedError
 from holdfast.core.identity import Identity, IdentityAwayError, Person, identity_of
+from holdfast.core.rpc import channel
 from holdfast.core.settings import Settings
 from holdfast.core.tests.house import House
 from holdfast.stubs.identity.v1.access_pb2 import WhoAmIResponse
@@ -24,7 +25,9 @@ async def house() -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def asked(house: House) -> AsyncIterator[Identity]:
+async def asked(house: House, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Identity]:
+    for module, patience in ((identity, "ANSWERS_WITHIN_S"), (channel, "CONNECT_WITHIN_S")):
+        monkeypatch.setattr(module, patience, 30)  # a slow machine is not what is asked about
     settings = Settings.load(
         {
             "DATABASE_URL": "postgresql://127.0.0.1/none",

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -82,9 +83,12 @@ async def url() -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def calling(url: str) -> AsyncIterator[Line]:
+async def calling(url: str, begin: bytes = b"") -> AsyncIterator[Line]:
+    """The begin is there before the server looks, so that it cannot be late."""
     host, _, port = url.removeprefix("http://").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(begin)
+    reader, writer = await asyncio.open_connection(sock=connection)
     try:
         yield Line(reader, writer)
     finally:
@@ -165,8 +169,7 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.05)
     for before, begin in [(b"", b""), (b"", GET), (GET + b"\r\n", GET)]:
-        async with calling(url) as line:
-            await line.say(before)
+        async with calling(url, before) as line:
             if before:
                 assert (await line.hear())[0] == 200
             await line.say(begin)
@@ -175,8 +178,8 @@ async def test_a_head_that_does_not_come_is_not_waited_for(
 
 async def test_a_body_may_come_slowly(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.05)
-    async with calling(url) as line:
-        await line.say(POST + b"Transfer-Encoding: chunked\r\n\r\n", b"3\r")
+    async with calling(url, POST + b"Transfer-Encoding: chunked\r\n\r\n") as line:
+        await line.say(b"3\r")
         await asyncio.sleep(0.2)
         await line.say(b"\nabc\r\n0\r\n\r\n")
         assert (await line.hear())[1]["body"] == 3

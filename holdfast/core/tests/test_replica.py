@@ -67,7 +67,9 @@ async def test_a_reader_goes_to_the_replica_unless_its_own_writes_are_not_there_
             assert not await reader.fetchval(IS_REPLICA)
             assert await reader.fetchval("SELECT text FROM notes") == "mine"
         replica.kill()
-        await asyncio.sleep(0.1)  # the loop hears that the connections are gone
+        assert db._replica
+        while db._replica.get_size():  # until the loop has heard that the connections are gone
+            await asyncio.sleep(0.01)
         async with db.reader() as reader:
             assert not await reader.fetchval(IS_REPLICA)
         assert db.in_use == 0

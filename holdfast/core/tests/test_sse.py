@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from holdfast.core.sse import HEARTBEAT, EventStream, Streams, event
 from holdfast.core.tests.serving import served
 
-SOON_S = 10
+SOON_S = 30
 
 
 class Told:

@@ -97,7 +97,7 @@ def span_in_flight() -> str:
 
 
 async def until_collected(collector: Collector, count: int) -> list[Span]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(collector.spans) < count:
             await asyncio.sleep(0.01)
     return collector.spans

@@ -10,8 +10,10 @@ from holdfast.apps.catalog.main import service
 from holdfast.apps.catalog.options import Options
 from holdfast.apps.catalog.resources import Catalog
 from holdfast.apps.catalog.tests.desk import Desk
+from holdfast.core import cache, identity
 from holdfast.core.settings import Settings
 from holdfast.core.tests.issuer import Issuer, issuing
+from holdfast.core.tests.patience import PATIENCE_S, be_patient
 from holdfast.core.tests.serving import Client, served
 from holdfast.core.web import build
 
@@ -32,6 +34,14 @@ def environ(database_url: str, redis_url: str, issuer: Issuer) -> dict[str, str]
         "HOLDFAST_LIMITS": "off",
         "HOLDFAST_DB_POOL_MIN": "1",
     }
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is taken for away, or busy, who is only slow with this machine."""
+    be_patient(monkeypatch)
+    monkeypatch.setattr(identity, "ANSWERS_WITHIN_S", PATIENCE_S)
+    monkeypatch.setattr(cache, "REDIS_PATIENCE_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -131,10 +131,10 @@ async def test_change_deal_moves_its_window(desk: Desk) -> None:
     product = await desk.product()
     deal = await desk.deal(product["id"])
     path = f"{DEALS}/{deal['id']}"
-    window = {"opens_at": "2027-03-01T18:30:00+09:00", "closes_at": "2027-03-01T09:40:00.5Z"}
+    window = {"opens_at": "2127-03-01T18:30:00+09:00", "closes_at": "2127-03-01T09:40:00.5Z"}
     changed = (await desk.ask("PATCH", path, window)).data
-    assert changed["opens_at"] == "2027-03-01T09:30:00Z"
-    assert changed["closes_at"] == "2027-03-01T09:40:00.500000Z"
+    assert changed["opens_at"] == "2127-03-01T09:30:00Z"
+    assert changed["closes_at"] == "2127-03-01T09:40:00.500000Z"
 
 
 async def test_change_deal_refuses_bad_terms(desk: Desk) -> None:

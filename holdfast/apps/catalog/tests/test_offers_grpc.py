@@ -10,14 +10,17 @@ from holdfast.apps.catalog.main import service
 from holdfast.apps.catalog.resources import Catalog
 from holdfast.apps.catalog.tests.desk import DEALS, NOBODY, OFFERS, PRODUCTS, Desk
 from holdfast.cli.servers import free_port
+from holdfast.core.rpc import channel as rpc
 from holdfast.core.rpc.channel import CallError, Channel, connected
 from holdfast.core.rpc.server import answering
 from holdfast.stubs.catalog.v1.offers_pb2 import ListOffersRequest, ListOffersResponse, Offer
 
 
 @pytest.fixture
-async def channel(here: Catalog) -> AsyncIterator[Channel]:
+async def channel(here: Catalog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Channel]:
     """To another worker than the desk's."""
+    monkeypatch.setattr(rpc, "CONNECT_WITHIN_S", 30)  # however slow this machine is
+    monkeypatch.setattr(rpc, "PONG_WITHIN_S", 30)
     address = f"127.0.0.1:{free_port()}"
     offered = service(here.settings, here.options)
     async with (
@@ -29,7 +32,7 @@ async def channel(here: Catalog) -> AsyncIterator[Channel]:
 
 async def list_offers(channel: Channel, *ids: str) -> Sequence[Offer]:
     method = channel.method("holdfast.catalog.v1.Offers/ListOffers", ListOffersResponse)
-    return (await method(ListOffersRequest(ids=ids), within_s=5)).offers
+    return (await method(ListOffersRequest(ids=ids), within_s=30)).offers
 
 
 def message_of(offer: dict[str, Any]) -> Offer:

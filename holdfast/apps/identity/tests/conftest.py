@@ -10,10 +10,17 @@ from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import Account, Api, served
 from holdfast.core.settings import Settings
+from holdfast.core.tests.patience import be_patient
 from holdfast.core.web import build
 
 PATIENCE_S = 20  # other tests hash at the same time; those of a full pool have their own deadline
 SECRET = "a secret that only the tests know, and long enough"
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every worker in this process."""
+    be_patient(monkeypatch)
 
 
 @pytest.fixture

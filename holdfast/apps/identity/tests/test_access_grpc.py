@@ -8,10 +8,12 @@ import pytest
 from holdfast.apps.identity.main import service
 from holdfast.apps.identity.resources import Identity as Here
 from holdfast.apps.identity.tests.api import Account, Api
+from holdfast.apps.identity.tests.conftest import PATIENCE_S
 from holdfast.cli.servers import free_port
+from holdfast.core import identity
 from holdfast.core.callers import Callers
 from holdfast.core.errors import ForbiddenError, UnauthenticatedError
-from holdfast.core.identity import identity_of
+from holdfast.core.rpc import channel
 from holdfast.core.rpc.server import answering
 from holdfast.core.settings import Settings
 
@@ -20,18 +22,24 @@ MAY = "audit:read"
 
 @pytest.fixture(params=["http", "grpc"])
 async def callers(
-    request: pytest.FixtureRequest, here: Here, other: Api, settings: Settings
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    here: Here,
+    other: Api,
+    settings: Settings,
 ) -> AsyncIterator[Callers]:
-    """Of a service that asks another worker than the one where accounts are changed."""
+    """Of a service that asks another worker than the one where accounts are changed, patiently."""
+    monkeypatch.setattr(identity, "ANSWERS_WITHIN_S", PATIENCE_S)
+    monkeypatch.setattr(channel, "CONNECT_WITHIN_S", PATIENCE_S)
     address = f"127.0.0.1:{free_port()}"
     over_grpc = f"grpc://{address}" if request.param == "grpc" else None
     there = settings.model_copy(update={"identity_url": other.url, "identity_grpc": over_grpc})
     async with (
         answering(service(settings, here.options), here, address, drain_s=2),
         aiohttp.ClientSession() as http,
-        identity_of(there, http) as identity,
+        identity.identity_of(there, http) as asked,
     ):
-        yield Callers(there, identity)
+        yield Callers(there, asked)
 
 
 async def asks(callers: Callers, token: str, permission: str = MAY) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import PASSWORD, Account, Api
+from holdfast.apps.identity.tests.lanes import keep_closed
 from holdfast.apps.identity.tests.post import letters_to
 
 
@@ -164,6 +165,7 @@ async def test_change_password_needs_the_current_one(api: Api) -> None:
 async def test_change_password_guesses_are_delayed_like_sign_ins(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     body = {"current_password": "not this one", "new_password": "a new and better one"}
     answers = [

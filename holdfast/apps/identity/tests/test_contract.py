@@ -36,7 +36,7 @@ from holdfast.apps.identity.secrets import Secrets
 from holdfast.apps.identity.tests.api import worker
 from holdfast.apps.identity.tests.authenticator import Authenticator
 from holdfast.apps.identity.tests.authenticator_app import App
-from holdfast.apps.identity.tests.conftest import SECRET
+from holdfast.apps.identity.tests.conftest import PATIENCE_S, SECRET
 from holdfast.apps.identity.tests.relying_party import BACK, VERIFIER, basic, challenge_of
 from holdfast.apps.identity.tickets.actions import issue
 from holdfast.core.manifest import find
@@ -168,8 +168,8 @@ AUTHORIZATIONS: dict[str, Callable[["Served"], str]] = {
     "show_userinfo_by_post": lambda served: served.visitor_of_the_shop(),
 }
 
-IN_AN_HOUR = datetime.now(UTC) + timedelta(hours=1)
-CARRIED = write_carried(BROWSER, UUID(SESSION_ID), IN_AN_HOUR, Secrets(SECRET))
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
+CARRIED = write_carried(BROWSER, UUID(SESSION_ID), TOMORROW, Secrets(SECRET))
 BY_COOKIE = {"issue_page_token": {"Cookie": f"holdfast_session={CARRIED}"}}
 
 
@@ -191,7 +191,7 @@ class Served:
             self.admin = {"Authorization": f"Bearer {self.log_in()['data']['access_token']}"}
 
     def log_in(self) -> Any:
-        return requests.post(f"{self.url}/api/v1/auth/login", json=ADA, timeout=10).json()
+        return requests.post(f"{self.url}/api/v1/auth/login", json=ADA, timeout=PATIENCE_S).json()
 
     def answer(self, options: str, device: Callable[[Any], Any]) -> dict[str, Any]:
         """What a browser sends for these options."""
@@ -201,8 +201,8 @@ class Served:
     def newcomer(self) -> str:
         """The authorization of somebody who has just registered."""
         body = {**ADA, "email": f"{uuid4()}@example.com"}
-        requests.post(f"{self.url}{REGISTER}", json=body, timeout=10)
-        answer = requests.post(f"{self.url}{API}/auth/login", json=body, timeout=10)
+        requests.post(f"{self.url}{REGISTER}", json=body, timeout=PATIENCE_S)
+        answer = requests.post(f"{self.url}{API}/auth/login", json=body, timeout=PATIENCE_S)
         return f"Bearer {answer.json()['data']['access_token']}"
 
     def code(self) -> dict[str, str]:
@@ -230,7 +230,7 @@ class Served:
 
     def visitor_of_the_shop(self) -> str:
         """The authorization by which the shop asks who Ada is."""
-        answer = requests.post(f"{self.url}/oauth/token", data=self.code(), timeout=10)
+        answer = requests.post(f"{self.url}/oauth/token", data=self.code(), timeout=PATIENCE_S)
         return f"Bearer {answer.json()['access_token']}"
 
     def ticket(self, purpose: str) -> str:
@@ -283,6 +283,7 @@ def served(
             "HOLDFAST_SECRET": SECRET,
             "HOLDFAST_LIMITS": "off",
             "HOLDFAST_DB_POOL_MIN": "1",
+            "HOLDFAST_IDENTITY_HASH_DEADLINE_S": str(PATIENCE_S),
             "HOLDFAST_IDENTITY_KAKAO_ADMIN_KEY": KAKAO_ADMIN_KEY,
         }
         stderr = stack.enter_context(log.open("wb"))

@@ -14,6 +14,7 @@ from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import PASSWORD, Api
 from holdfast.apps.identity.tests.authenticator_app import add_app, sign_up_verified
 from holdfast.apps.identity.tests.browser import Browser
+from holdfast.apps.identity.tests.lanes import keep_closed
 from holdfast.apps.identity.tests.post import letters_to, ticket_in
 from holdfast.core.errors import ProblemError, problem_name
 from holdfast.core.settings import Settings
@@ -147,7 +148,10 @@ async def test_whoever_has_a_second_factor_gives_it_too(
     assert (await browser.get("/account")).status == 200
 
 
-async def test_too_many_failures_are_told_how_long_to_wait(api: Api, korean: Browser) -> None:
+async def test_too_many_failures_are_told_how_long_to_wait(
+    api: Api, korean: Browser, db: asyncpg.Connection
+) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     for _ in range(5):
         await korean.send("/sign-in", email=account.email, password="wrong")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import bcrypt
 import pytest
@@ -32,11 +33,12 @@ async def program(
         env={**os.environ, **environ},
     )
     try:
+        async with asyncio.timeout(PATIENCE_S), Api.at(url) as looking:
+            while not await _answers(looking, ready):
+                assert process.returncode is None, "It ended; see what it has written."
+                await asyncio.sleep(0.05)
+        # With new connections: the server may be closing one that was not used for a while.
         async with Api.at(url) as api:
-            async with asyncio.timeout(PATIENCE_S):
-                while not await _answers(api, ready):
-                    assert process.returncode is None, "It ended; see what it has written."
-                    await asyncio.sleep(0.05)
             yield api
     finally:
         if process.returncode is None:
@@ -48,7 +50,7 @@ async def _answers(api: Api, path: str) -> bool:
     try:
         async with api.http.get(api.url + path) as answer:
             return answer.status < 500
-    except OSError:
+    except aiohttp.ClientError:
         return False
 
 

@@ -50,10 +50,10 @@ async def test_the_chain_holds_over_workers_and_partitions(
     await asyncio.gather(*(api.login(account.email) for _ in range(20)))
     assert await verify_history(here.db, here.secrets) == 21
     await db.execute(
-        """UPDATE login_chains SET period = period - interval '28 days';
-           CREATE TABLE login_history_old PARTITION OF login_history
-             FOR VALUES FROM ('2000-01-03') TO (date_bin('28 days', now(), '2000-01-03 00:00+00'));
-           UPDATE login_history SET period = period - interval '28 days'"""
+        """UPDATE login_chains SET period = period - interval '56 days';
+           CREATE TABLE login_history_old PARTITION OF login_history FOR VALUES FROM ('2000-01-03')
+             TO (date_bin('28 days', now() - interval '28 days', '2000-01-03 00:00+00'));
+           UPDATE login_history SET period = period - interval '56 days'"""
     )
     await api.login(account.email)
     assert await db.fetchval("SELECT count(*) FROM login_chains") == 2

@@ -2,10 +2,14 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Iterable
+from time import monotonic
 
+import asyncpg
 import pytest
 
 from holdfast.apps.identity.tests.api import PASSWORD, Answer, Api
+from holdfast.apps.identity.tests.lanes import keep_closed
 
 
 @pytest.fixture
@@ -19,20 +23,32 @@ async def try_login(api: Api, email: str, **headers: str) -> Answer:
     return await api.call("POST", "/api/v1/auth/login", body, headers=named)
 
 
-async def allowed_logins(api: Api, senders: list[dict[str, str]]) -> int:
+async def try_logins(api: Api, senders: list[dict[str, str]]) -> list[Answer]:
     """Different accounts each time, so that only the limit of the address counts."""
     tries = (try_login(api, f"a{i}@example.com", **sender) for i, sender in enumerate(senders))
-    return sum(answer.status != 429 for answer in await asyncio.gather(*tries))
+    return await asyncio.gather(*tries)
+
+
+async def allowed_logins(api: Api, senders: list[dict[str, str]]) -> int:
+    return sum(answer.status != 429 for answer in await try_logins(api, senders))
+
+
+async def counted_in_time(tries: Iterable[Awaitable[Answer]]) -> tuple[Counter[int], float]:
+    """How they were answered, and in how many seconds: a slow run sees the first ones come back."""
+    began = monotonic()
+    answers = await asyncio.gather(*tries)
+    return Counter(answer.status for answer in answers), monotonic() - began
 
 
 async def test_login_is_limited_by_address_and_says_how_long_to_wait(api: Api) -> None:
-    assert await allowed_logins(api, [{}] * 30) == 10
-    refused = await try_login(api, "a@example.com")
-    assert refused.status == 429
-    assert 1 <= int(refused.headers["Retry-After"]) <= 60
-    assert refused.headers["RateLimit-Limit"] == "10"
-    assert refused.headers["RateLimit-Remaining"] == "0"
-    assert int(refused.headers["RateLimit-Reset"]) >= 1
+    answers = await try_logins(api, [{}] * 30)
+    refused = [answer for answer in answers if answer.status == 429]
+    assert len(refused) == 20
+    for answer in refused:
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+        assert answer.headers["RateLimit-Limit"] == "10"
+        assert answer.headers["RateLimit-Remaining"] == "0"
+        assert int(answer.headers["RateLimit-Reset"]) >= 1
 
 
 async def test_register_is_limited(api: Api) -> None:
@@ -40,21 +56,23 @@ async def test_register_is_limited(api: Api) -> None:
         body = {"email": f"r{i}@example.com", "password": PASSWORD}
         return (await api.call("POST", "/api/v1/auth/register", body)).status
 
-    assert Counter([await register(i) for i in range(8)]) == {201: 5, 429: 3}
+    statuses = await asyncio.gather(*(register(i) for i in range(8)))
+    assert Counter(statuses) == {201: 5, 429: 3}
 
 
 async def test_refresh_is_limited(api: Api) -> None:
     account = await api.sign_up()
-    answers = await asyncio.gather(*(api.refresh(account.refresh) for _ in range(30)))
-    assert Counter(answer.status for answer in answers) == {200: 20, 429: 10}
+    counted, took_s = await counted_in_time(api.refresh(account.refresh) for _ in range(30))
+    assert counted.keys() == {200, 429}
+    assert 20 <= counted[200] <= 20 + took_s / 3
 
 
 async def test_show_me_is_limited(api: Api) -> None:
     account = await api.sign_up()
-    answers = await asyncio.gather(*(api.me(account) for _ in range(150)))
-    counted = Counter(answer.status for answer in answers)
+    counted, took_s = await counted_in_time(api.me(account) for _ in range(150))
     assert counted.keys() == {200, 429}
-    assert 100 <= counted[200] <= 102  # a slow run sees the first ones come back
+    # Twice: what Redis says is as much too generous as it was late.
+    assert 100 <= counted[200] <= 100 + 2 * took_s / 0.6
 
 
 async def test_a_forwarded_address_is_not_believed_from_strangers(api: Api) -> None:
@@ -82,7 +100,10 @@ class TestBehindAProxy:
         assert await allowed_logins(api, other) == 1
 
 
-async def test_letter_case_of_an_address_opens_no_second_lane(api: Api) -> None:
+async def test_letter_case_of_an_address_opens_no_second_lane(
+    api: Api, db: asyncpg.Connection
+) -> None:
+    await keep_closed(db)
     for spelling in ("eve@example.com", "EVE@example.com", "Eve@Example.COM", " eve@example.com "):
         await try_login(api, spelling)
     await try_login(api, "eVe@example.com")

@@ -13,13 +13,14 @@ from holdfast.apps.identity.login.actions import FirstStep
 from holdfast.apps.identity.main import service
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
-from holdfast.apps.identity.tests.api import PASSWORD, Api, served
+from holdfast.apps.identity.tests.api import PASSWORD, Account, Answer, Api, served
 from holdfast.apps.identity.tests.authenticator_app import (
     add_app,
     first_step,
     second_step,
     sign_up_verified,
 )
+from holdfast.apps.identity.tests.lanes import keep_closed
 from holdfast.apps.identity.tests.test_tokens import opened
 from holdfast.apps.identity.tickets.actions import issue
 from holdfast.core.settings import Settings
@@ -44,7 +45,10 @@ async def test_login_answers_the_same_for_an_unknown_account(api: Api) -> None:
     assert wrong.body == unknown.body
 
 
-async def test_login_delays_grow_for_known_and_unknown_accounts_alike(api: Api) -> None:
+async def test_login_delays_grow_for_known_and_unknown_accounts_alike(
+    api: Api, db: asyncpg.Connection
+) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     for email in (account.email, "nobody@example.com"):
         for _ in range(FREE_FAILURES):
@@ -58,6 +62,7 @@ async def test_login_delays_grow_for_known_and_unknown_accounts_alike(api: Api) 
 async def test_login_checks_no_more_parallel_guesses_than_the_limit(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     answers = await asyncio.gather(*(api.login(account.email, f"guess {i}") for i in range(200)))
     counted = Counter(answer.status for answer in answers)
@@ -73,19 +78,19 @@ async def test_login_checks_no_more_parallel_guesses_than_the_limit(
 async def test_login_of_the_owner_from_a_known_device_is_not_locked_by_a_stranger(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     for _ in range(20):
         guesses = (api.login(account.email, "wrong password") for _ in range(50))
         await asyncio.gather(*guesses)
-    # However long we took for that.
-    await db.execute("UPDATE login_lanes SET open_at = open_at + interval '1 minute'")
     assert (await api.login(account.email)).status == 429
     assert (await api.login(account.email, device=account.device)).status == 200
 
 
 async def test_login_with_a_forged_or_foreign_device_stays_in_the_strangers_lane(
-    api: Api,
+    api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account, other = await api.sign_up(), await api.sign_up()
     for _ in range(FREE_FAILURES):
         await api.login(account.email, "wrong password")
@@ -128,18 +133,26 @@ async def test_login_refuses_an_endless_password_unhashed(api: Api) -> None:
 
 
 async def test_login_refuses_early_when_the_hashing_pool_is_full(
-    settings: Settings, db: asyncpg.Connection
+    api: Api, settings: Settings, db: asyncpg.Connection
 ) -> None:
+    accounts = [await api.sign_up() for _ in range(60)]
     options = Options(hash_threads=1, hash_deadline_s=0.2)
-    async with served(build(settings, service(settings, options))) as url, Api.at(url) as api:
-        accounts = [await api.sign_up() for _ in range(60)]
-        answers = await asyncio.gather(*(api.login(account.email) for account in accounts))
+    async with served(build(settings, service(settings, options))) as url, Api.at(url) as narrow:
+
+        async def log_in(accounts: list[Account]) -> list[Answer]:
+            """Whoever finds the machine standing still is refused as well: then once more."""
+            while True:
+                answers = await asyncio.gather(*(narrow.login(one.email) for one in accounts))
+                if any(answer.status != 503 for answer in answers):
+                    return answers
+
+        answers = await log_in(accounts)
         refused = [answer for answer in answers if answer.status == 503]
         assert {answer.status for answer in answers} == {200, 503}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
         # A refusal of ours is nobody's failed attempt.
         assert await db.fetchval("SELECT coalesce(max(failures), 0) FROM login_lanes") == 0
-        assert (await api.login(accounts[-1].email)).status == 200
+        assert [answer.status for answer in await log_in(accounts[-1:])] == [200]
 
 
 @pytest.mark.parametrize("body", [{}, {"email": "a@b.cd"}, {"password": "x"}, [], "x", None])
@@ -225,6 +238,7 @@ async def test_complete_login_lets_one_right_code_in_once_of_many_at_once(
 async def test_complete_login_checks_no_more_parallel_guesses_than_the_limit_over_many_tickets(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await sign_up_verified(api, db)
     app = await add_app(api, db, account)
     tickets = [await first_step(api, account) for _ in range(10)]
@@ -246,6 +260,7 @@ async def test_complete_login_checks_no_more_parallel_guesses_than_the_limit_ove
 async def test_complete_login_of_the_owner_from_a_known_device_is_not_locked_by_a_stranger(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await sign_up_verified(api, db)
     app = await add_app(api, db, account)
     stolen = await first_step(api, account)
@@ -306,7 +321,7 @@ async def test_complete_login_refuses_what_is_no_ticket_of_a_first_step(
     lifetime = timedelta(minutes=1)
     other = await issue(here.db, here.secrets, "another purpose", facts, lifetime=lifetime)
     genuine = await first_step(api, account)
-    for ticket in (other, genuine[:-2] + "AA", account.refresh, "hft_", "ä"):
+    for ticket in (other, genuine[:-4] + "AAAA", account.refresh, "hft_", "ä"):
         assert (await second_step(api, ticket, app.code())).status == 401
 
 
@@ -316,7 +331,7 @@ class TestLimitedByAddress:
         return environ | {"HOLDFAST_LIMITS": "on"}
 
     async def test_complete_login_shares_the_limit_of_login(self, api: Api) -> None:
-        statuses = [(await second_step(api, "hft_", "123456")).status for _ in range(10)]
-        assert statuses == [401] * 10
-        assert (await second_step(api, "hft_", "123456")).status == 429
-        assert (await api.login("nobody@example.com")).status == 429
+        tries = [second_step(api, "hft_", "123456") for _ in range(15)]
+        tries += [api.login(f"nobody{i}@example.com") for i in range(15)]
+        answers = await asyncio.gather(*tries)
+        assert Counter(answer.status for answer in answers) == {401: 10, 429: 20}

@@ -5,6 +5,7 @@ import asyncio
 import os
 import ssl
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -98,22 +99,23 @@ async def test_two_senders_at_once_send_each_mail_once(
 
 
 async def test_a_mail_waits_while_the_server_is_away(
-    here: Identity, db: asyncpg.Connection
+    here: Identity, db: asyncpg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     inbox, port = Inbox(), free_port()
     await post(here.db, NOTICE, "ada@example.com", "en")
     sending = asyncio.create_task(
         send_for_ever(office_of(here, smtp_url=f"smtp://127.0.0.1:{port}"))
     )
-    await asyncio.sleep(0.3)
+    while "Mails wait" not in caplog.text:
+        await asyncio.sleep(0.01)
     assert await state_of(db) == (False, False, None)
-    async with inbox.serving(port), asyncio.timeout(20):
+    async with inbox.serving(port), asyncio.timeout(60):
         while not inbox.received:
             await asyncio.sleep(0.05)
         while not (await state_of(db))[0]:
             await asyncio.sleep(0.05)
     sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with suppress(asyncio.CancelledError):  # or it ends by itself: see `is_cancelled`
         await sending
     assert len(inbox.received) == 1
 

@@ -11,6 +11,7 @@ from holdfast.apps.identity.login.rules import second_factor_lanes
 from holdfast.apps.identity.secrets import Secrets
 from holdfast.apps.identity.tests.api import Account, Answer, Api
 from holdfast.apps.identity.tests.conftest import SECRET
+from holdfast.apps.identity.tests.lanes import keep_closed
 
 USERS = "/api/v1/admin/users"
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -212,6 +213,7 @@ async def test_unban_user_lets_its_owner_sign_in_again(api: Api, admin: Account)
 async def test_unlock_user_forgets_failures_of_password_and_second_factor(
     api: Api, admin: Account, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account, neighbour = await api.sign_up(), await api.sign_up()
     user_id = await id_of(api, account)
     lanes = second_factor_lanes(UUID(user_id), Secrets(SECRET))

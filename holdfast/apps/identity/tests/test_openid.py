@@ -19,7 +19,7 @@ from holdfast.apps.identity.main import service
 from holdfast.apps.identity.options import Options
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import Account, Api, served
-from holdfast.apps.identity.tests.conftest import make_admin
+from holdfast.apps.identity.tests.conftest import PATIENCE_S, make_admin
 from holdfast.apps.identity.tests.relying_party import (
     VERIFIER,
     Browser,
@@ -100,7 +100,8 @@ async def home(
     """An identity that is reached under its own name."""
     port = free_port()
     there = settings.model_copy(update={"origin": f"http://127.0.0.1:{port}"})
-    app = build(there, service(there, Options(token_alg=request.param)))
+    options = Options(token_alg=request.param, hash_deadline_s=PATIENCE_S)
+    app = build(there, service(there, options))
     async with served(app, port) as url, Api.at(url) as api:
         yield api, there
 

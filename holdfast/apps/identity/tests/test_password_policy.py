@@ -10,11 +10,12 @@ from unicodedata import normalize
 
 import bcrypt
 import pytest
-from aiohttp import web
+from aiohttp import ClientTimeout, web
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.apps.identity.options import Options
+from holdfast.apps.identity.password_policy import client
 from holdfast.apps.identity.password_policy.actions import refuse_weak
 from holdfast.apps.identity.password_policy.cache import FILE, PREFIX_BYTES, is_common
 from holdfast.apps.identity.password_policy.client import digest_of, is_in_file
@@ -213,6 +214,12 @@ class Range:
 OTHERS = "0018A45C4D1DEF81644B54AB7F969B88D65:10\r\n00D4F6E8FA6EECAD2A3AA415EEC418D38EC:2\r\n"
 
 
+@pytest.fixture
+def services_may_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "ANSWERS_WITHIN", ClientTimeout(total=30))
+
+
+@pytest.mark.usefixtures("services_may_be_slow")
 async def test_a_range_that_holds_the_rest_refuses(here: Identity) -> None:
     service = Range(f"{OTHERS}{digest_of(STOLEN)[5:]}:30\r\n")
     async with service.asked_by(here) as asking:
@@ -220,11 +227,13 @@ async def test_a_range_that_holds_the_rest_refuses(here: Identity) -> None:
         assert await refusal(asking, STOLEN + " nobody has") is None
 
 
+@pytest.mark.usefixtures("services_may_be_slow")
 async def test_padding_is_no_theft(here: Identity) -> None:
     async with Range(f"{OTHERS}{digest_of(STOLEN)[5:]}:0\r\n").asked_by(here) as asking:
         assert await refusal(asking, STOLEN) is None
 
 
+@pytest.mark.usefixtures("services_may_be_slow")
 async def test_only_five_digits_of_the_hash_leave_the_house(here: Identity) -> None:
     service = Range(OTHERS)
     async with service.asked_by(here) as asking:
@@ -237,6 +246,7 @@ async def test_only_five_digits_of_the_hash_leave_the_house(here: Identity) -> N
         assert secret.lower() not in told.lower()
 
 
+@pytest.mark.usefixtures("services_may_be_slow")
 async def test_a_service_that_answers_nonsense_refuses_nobody(here: Identity) -> None:
     async with Range("nonsense\n:\n\x00").asked_by(here) as asking:
         assert await refusal(asking, STOLEN) is None

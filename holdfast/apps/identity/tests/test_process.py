@@ -4,9 +4,9 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
+import asyncpg
 import pytest
 
 from holdfast.apps.identity.tests.api import PASSWORD, Api, worker
@@ -15,10 +15,11 @@ from holdfast.core.manifest import find
 from holdfast.core.migrate import migrate
 
 DELAYED_ACK_S = 0.04
+BEGUN = "SELECT (SELECT count(*) FROM login_lanes) + (SELECT count(*) FROM login_history)"
 
 
 async def test_an_inherited_socket_sends_small_answers_at_once(environ: dict[str, str]) -> None:
-    """Head and body are two writes: with Nagle's algorithm the second waits 40 ms for an ack."""
+    """With Nagle's algorithm, whatever is written after a head waits 40 ms for an ack."""
     async with worker(environ) as (url, _), Api.at(url) as api:
         account = await api.sign_up()
         took = []
@@ -26,15 +27,20 @@ async def test_an_inherited_socket_sends_small_answers_at_once(environ: dict[str
             began = perf_counter()
             await api.me(account)
             took.append(perf_counter() - began)
-    assert median(took) < DELAYED_ACK_S / 2
+    assert min(took) < DELAYED_ACK_S / 2  # who waits for an ack waits each time
 
 
-async def test_sigterm_lets_requests_finish_and_ends_well(environ: dict[str, str]) -> None:
+async def test_sigterm_lets_requests_finish_and_ends_well(
+    environ: dict[str, str], db: asyncpg.Connection
+) -> None:
+    environ["HOLDFAST_DRAIN_S"] = "60"
     async with worker(environ) as (url, process), Api.at(url) as api:
         emails = [(await api.sign_up()).email for _ in range(20)]
+        before = await db.fetchval(BEGUN)
         signing_in = [asyncio.create_task(api.login(email)) for email in emails]
-        # By then all have arrived: what was sent, but not yet read, is nobody's promise.
-        await asyncio.wait(signing_in, return_when=asyncio.FIRST_COMPLETED)
+        # What was sent, but not yet read, is nobody's promise.
+        while await db.fetchval(BEGUN) < before + len(emails):
+            await asyncio.sleep(0.005)
         process.send_signal(signal.SIGTERM)
         answers = await asyncio.gather(*signing_in)
         assert {answer.status for answer in answers} == {200}
@@ -75,9 +81,10 @@ async def test_nothing_acknowledged_is_lost_when_postgresql_is_killed(
         # The lease has run out and cannot be renewed: better no answer than an old one.
         cut_off = await api.me(account)
         assert (cut_off.status, cut_off.headers["Retry-After"]) == (503, "1")
-        own_postgres.restart()
+        # In a thread, or connections would be closed as idle while we look away.
+        await asyncio.to_thread(own_postgres.restart)
         before = len(acknowledged)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(acknowledged) < before + 5 or (await api.me(account)).status != 200:
                 await asyncio.sleep(0.05)
         for one in registering:

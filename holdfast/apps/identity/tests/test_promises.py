@@ -9,6 +9,7 @@ from joserfc.jwk import KeySet
 
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import PASSWORD, Account, Api
+from holdfast.apps.identity.tests.lanes import keep_closed
 from holdfast.core.partitions import keep_partitions
 
 LIMITS = Path(__file__).parents[1] / "limits.toml"
@@ -43,7 +44,10 @@ async def test_immediate_effect_of_a_logout_on_another_worker(api: Api, other: A
     assert (await other.me(account)).status == 401
 
 
-async def test_brute_force_closes_the_strangers_lane_and_not_the_owners(api: Api) -> None:
+async def test_brute_force_closes_the_strangers_lane_and_not_the_owners(
+    api: Api, db: asyncpg.Connection
+) -> None:
+    await keep_closed(db)
     account = await api.sign_up()
     wrong = [(await api.login(account.email, f"a guess, number {n}")).status for n in range(6)]
     assert wrong == [401] * 5 + [429]
@@ -87,7 +91,9 @@ async def test_events_tell_what_was_committed(
     await api.call("PUT", f"/api/v1/admin/users/{user}/roles/admin", token=admin.access)
     await api.call("DELETE", f"/api/v1/admin/users/{user}/roles/admin", token=admin.access)
     await api.call("DELETE", "/api/v1/users/me", token=account.access)
-    told = await db.fetch("SELECT type FROM outbox WHERE payload->>'user_id' = $1", user)
+    told = await db.fetch(
+        "SELECT type FROM outbox WHERE payload->>'user_id' = $1 ORDER BY id", user
+    )
     assert [row["type"] for row in told] == [
         *("user.registered", "role.changed", "role.changed", "session.revoked", "user.deleted")
     ]

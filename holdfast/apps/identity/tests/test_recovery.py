@@ -11,6 +11,7 @@ from holdfast.apps.identity.login.actions import enter
 from holdfast.apps.identity.login.queries import select_person
 from holdfast.apps.identity.resources import Identity
 from holdfast.apps.identity.tests.api import PASSWORD, Account, Answer, Api
+from holdfast.apps.identity.tests.lanes import keep_closed
 from holdfast.apps.identity.tests.post import letters_to, ticket_in
 from holdfast.apps.identity.visitor import Visitor
 from holdfast.core.errors import UnauthenticatedError
@@ -132,6 +133,7 @@ async def test_reset_password_refuses_a_weak_one_and_keeps_the_link(
 async def test_reset_password_ends_delays_and_lets_the_owner_in(
     api: Api, ada: Account, here: Identity, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     for _ in range(8):
         await api.login(ada.email, "a wrong password")
     assert (await api.login(ada.email)).status == 429
@@ -197,7 +199,8 @@ async def test_a_sign_in_by_the_old_password_during_a_reset_begins_no_session(
         await db.execute("SELECT FROM users FOR UPDATE")
         await db.execute("UPDATE credentials SET password_hash = 'new', changed_at = now()")
         entering = asyncio.create_task(enter(here, person, visitor, ("pwd",)))
-        await asyncio.sleep(0.2)
+        while await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < 1:
+            await asyncio.sleep(0.01)
         assert not entering.done()
         await db.execute("UPDATE sessions SET ended_at = now()")
     with pytest.raises(UnauthenticatedError):

@@ -32,6 +32,7 @@ from holdfast.apps.identity.social.rules import (
 )
 from holdfast.apps.identity.social.schemas import Flow, Profile
 from holdfast.apps.identity.tests.api import Account, Answer, Api, served
+from holdfast.apps.identity.tests.conftest import PATIENCE_S
 from holdfast.apps.identity.tests.provider import CLIENT_ID, CLIENT_SECRET, Person, Provider
 from holdfast.apps.identity.tests.test_tokens import keyed_by_public_key, opened, segment
 from holdfast.core import jwks
@@ -97,7 +98,7 @@ async def provider(settings: Settings) -> AsyncIterator[Provider]:
 
 @pytest.fixture
 def options(provider: Provider) -> Options:
-    told: dict[str, Any] = {"kakao_admin_key": ADMIN_KEY}
+    told: dict[str, Any] = {"kakao_admin_key": ADMIN_KEY, "hash_deadline_s": PATIENCE_S}
     for kind in KINDS:
         told[f"{kind}_client_id"], told[f"{kind}_client_secret"] = CLIENT_ID, CLIENT_SECRET
         told[f"{kind}_url"] = f"{provider.url}/{kind}"

@@ -18,6 +18,7 @@ from holdfast.apps.identity.tests.authenticator_app import (
     forget_steps,
     sign_up_verified,
 )
+from holdfast.apps.identity.tests.lanes import keep_closed
 
 STEP_UP = "/api/v1/auth/step-up"
 FREE_FAILURES = 5
@@ -130,6 +131,7 @@ async def test_step_up_without_a_password_asks_for_what_there_is(
 async def test_step_up_checks_no_more_parallel_passwords_than_the_limit(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await sign_up_verified(api, db)
     guesses = (step_up(api, account, password=f"guess {i}") for i in range(AT_ONCE))
     counted = Counter(answer.status for answer in await asyncio.gather(*guesses))
@@ -142,6 +144,7 @@ async def test_step_up_checks_no_more_parallel_passwords_than_the_limit(
 async def test_step_up_counts_wrong_codes_with_those_of_sign_ins(
     api: Api, db: asyncpg.Connection
 ) -> None:
+    await keep_closed(db)
     account = await sign_up_verified(api, db)
     app = await add_app(api, db, account)
     proofs = {"password": account.password, "code": app.wrong_code()}

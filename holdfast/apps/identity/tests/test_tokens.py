@@ -213,8 +213,8 @@ async def test_withdrawn_key_ends_what_it_has_signed(api: Api, here: Identity) -
 
 class TestRs256:
     @pytest.fixture
-    def options(self) -> Options:
-        return Options(token_alg="RS256")
+    def options(self, options: Options) -> Options:
+        return options.model_copy(update={"token_alg": "RS256"})
 
     async def test_rs256_is_selectable_and_as_strict(self, api: Api) -> None:
         account = await api.sign_up()

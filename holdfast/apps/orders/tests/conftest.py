@@ -6,11 +6,14 @@ import asyncpg
 import pytest
 
 from holdfast.apps.orders.main import service
+from holdfast.apps.orders.offers import client
 from holdfast.apps.orders.options import Options
 from holdfast.apps.orders.resources import Orders
+from holdfast.apps.orders.tests.patience import be_patient
 from holdfast.apps.orders.tests.shop import Shop
 from holdfast.core.settings import Settings
 from holdfast.core.tests.issuer import Issuer, issuing
+from holdfast.core.tests.patience import PATIENCE_S
 from holdfast.core.tests.serving import Client, served
 from holdfast.core.web import build
 
@@ -31,6 +34,13 @@ def environ(database_url: str, redis_url: str, issuer: Issuer) -> dict[str, str]
         "HOLDFAST_LIMITS": "off",
         "HOLDFAST_DB_POOL_MIN": "1",
     }
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every worker in this process; tests of what is slow say otherwise."""
+    be_patient(monkeypatch)
+    monkeypatch.setattr(client, "ANSWERS_WITHIN_S", PATIENCE_S)
 
 
 @pytest.fixture

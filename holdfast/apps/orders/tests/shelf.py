@@ -19,6 +19,7 @@ from uuid import UUID, uuid4
 import grpc
 from google.protobuf.json_format import ParseDict
 
+from holdfast.cli.servers import free_port
 from holdfast.stubs.catalog.v1.offers_pb2 import ListOffersRequest, ListOffersResponse
 
 Wire = Literal["http", "grpc"]
@@ -33,7 +34,7 @@ class Shelf:
         self.asked = 0
         self.takes_s = 0.0
         self.lie: Said | None = None  # what it says instead
-        self._port = 0
+        self._port = free_port()  # kept while it is stopped
         self.start()
 
     @classmethod
@@ -71,7 +72,6 @@ class Shelf:
 
     def start(self) -> None:
         self._face = (HttpFace if self.wire == "http" else GrpcFace)(self, self._port)
-        self._port = self._face.port
 
     def stop(self) -> None:
         self._face.stop()
@@ -81,7 +81,7 @@ class GrpcFace(grpc.GenericRpcHandler):
     def __init__(self, shelf: Shelf, port: int) -> None:
         self._shelf = shelf
         self._server = grpc.server(ThreadPoolExecutor(8), [self])
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        self._server.add_insecure_port(f"127.0.0.1:{port}")
         self._server.start()
 
     def stop(self) -> None:
@@ -103,7 +103,6 @@ class HttpFace:
     def __init__(self, shelf: Shelf, port: int) -> None:
         self._server = Server(("127.0.0.1", port), Handler)
         self._server.shelf = shelf
-        self.port = self._server.server_address[1]
         self._thread = Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
 

@@ -1,5 +1,7 @@
 """A shop to test in: offers put on the shelf, and customers who buy."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,6 +10,19 @@ import asyncpg
 
 from holdfast.core.tests.issuer import Issuer
 from holdfast.core.tests.serving import Answer, Client
+
+TOO_BUSY = {"/problems/database-away", "/problems/database-busy"}
+
+
+async def patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What somebody is answered who asks again while the database is too busy.
+
+    A worker that stands still for a second in a transaction is cut off, so that nobody waits for
+    it; where a crowd comes to a slow machine, that may be any worker. Say by which key.
+    """
+    while (answer := await ask()).status == 503 and answer.body["type"] in TOO_BUSY:
+        await asyncio.sleep(0.1)
+    return answer
 
 
 @dataclass

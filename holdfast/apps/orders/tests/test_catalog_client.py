@@ -14,6 +14,7 @@ from holdfast.apps.orders.offers.client import Catalog, catalog_at
 from holdfast.apps.orders.offers.schemas import CatalogAwayError, Offer
 from holdfast.apps.orders.resources import other_services
 from holdfast.apps.orders.tests.shelf import Said, Shelf, Wire, deal, on_the_wire
+from holdfast.core.rpc import channel
 from holdfast.stubs.catalog.v1 import offers_pb2
 
 wires = pytest.fixture(params=["http", "grpc"])
@@ -26,14 +27,16 @@ def shelf(request: pytest.FixtureRequest) -> Iterator[Shelf]:
 
 
 @pytest.fixture
-async def catalog(shelf: Shelf) -> AsyncIterator[Catalog]:
+async def catalog(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Catalog]:
+    monkeypatch.setattr(channel, "CONNECT_WITHIN_S", 30)  # however slow this machine is
+    monkeypatch.setattr(channel, "PONG_WITHIN_S", 30)
     async with other_services() as http, catalog_at(shelf.url, http) as opened:
         yield opened
 
 
 async def until(catalog: Catalog, offer: UUID) -> Offer:
     """What it says, once it does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             try:
                 return (await catalog.select_offers([offer]))[offer]

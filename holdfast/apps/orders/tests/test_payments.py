@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -21,7 +22,7 @@ from holdfast.apps.orders.options import Options
 from holdfast.apps.orders.payments.actions import settle
 from holdfast.apps.orders.payments.client import PaymentProvider
 from holdfast.apps.orders.payments.jobs import settle_due, settle_for_ever
-from holdfast.apps.orders.payments.schemas import NoAnswerError, ProviderAwayError
+from holdfast.apps.orders.payments.schemas import NoAnswerError, ProviderAwayError, Told
 from holdfast.apps.orders.resources import Orders
 from holdfast.apps.orders.tests.shop import Shop
 from holdfast.apps.orders.tests.till import Till, standing_in
@@ -63,6 +64,40 @@ async def paying_at(url: str, settings: Settings) -> AsyncIterator[Client]:
     app = build(settings, service(settings, Options(payment_url=url)))
     async with served(app) as address, Client.at(address) as client:
         yield client
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Until this is set, what the provider says of a charge is on its way."""
+    heard, charge = asyncio.Event(), PaymentProvider.charge
+
+    async def charge_and_wait(*asked: Any) -> Told:
+        told = await charge(*asked)
+        await heard.wait()
+        return told
+
+    monkeypatch.setattr(PaymentProvider, "charge", charge_and_wait)
+    return heard
+
+
+@asynccontextmanager
+async def never_heard(url: str) -> AsyncIterator[str]:
+    """An address at which the provider is asked, and what it answers is lost."""
+    at = urlsplit(url)
+
+    async def pass_on(asked: asyncio.StreamReader, asking: asyncio.StreamWriter) -> None:
+        told, telling = await asyncio.open_connection(at.hostname, at.port)
+        try:
+            while part := await asked.read(65_536):
+                telling.write(part)
+            await told.read(1)  # or it would see that nobody listens, and do nothing
+        finally:
+            telling.close()
+            asking.close()
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}"
 
 
 async def expire(here: Orders, order_id: UUID) -> None:
@@ -184,7 +219,7 @@ async def test_pay_order_whose_answer_is_lost_is_settled_by_the_jobs(
     working = asyncio.create_task(
         settle_for_ever(till.here.db, till.here.payments, till.here.options.hold_s)
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await till.status(order) != "paid":
             await asyncio.sleep(0.05)
     working.cancel()
@@ -195,13 +230,14 @@ async def test_pay_order_survives_a_worker_killed_before_it_heard(
     till: Till, token: str, environ: Mapping[str, str], provider_url: str
 ) -> None:
     order = await till.order(await till.shop.offer(), token)
-    environ = {**environ, "HOLDFAST_ORDERS_PAYMENT_URL": provider_url}
-    async with worker("orders", environ) as (url, process), Client.at(url) as doomed:
-        paying = asyncio.create_task(till.pay(order, token, "card-slow", doomed))
-        await till.until_charged(order)
-        process.kill()
-        with pytest.raises((ServerDisconnectedError, ClientOSError)):
-            await paying
+    async with never_heard(provider_url) as provider:
+        environ = {**environ, "HOLDFAST_ORDERS_PAYMENT_URL": provider}
+        async with worker("orders", environ) as (url, process), Client.at(url) as doomed:
+            paying = asyncio.create_task(till.pay(order, token, api=doomed))
+            await till.until_charged(order)
+            process.kill()
+            with pytest.raises((ServerDisconnectedError, ClientOSError)):
+                await paying
     assert (await till.status(order), await till.states(order)) == ("reserved", ["asked"])
     await till.settle_all()
     assert (await till.status(order), await till.states(order)) == ("paid", ["approved"])
@@ -255,14 +291,15 @@ async def test_pay_order_in_time_counts_though_its_time_is_over_when_the_answer_
 
 
 async def test_pay_order_too_late_takes_what_is_left_at_the_old_place(
-    till: Till, token: str
+    till: Till, token: str, heard: asyncio.Event
 ) -> None:
     offer = await till.shop.offer(stock=2)
     order = await till.order(offer, token)
-    paying = asyncio.create_task(till.pay(order, token, "card-slow"))
+    paying = asyncio.create_task(till.pay(order, token))
     await till.until_charged(order)
     await expire(till.here, order)
     assert (await till.shop.buy(offer)).data["items"][0]["place"] == 2
+    heard.set()
     paid = await paying
     assert (paid.status, paid.data["status"], paid.data["items"][0]["place"]) == (200, "paid", 1)
     assert await till.shop.ledger(offer) == {"initial": 2, "remaining": 0, "held": 1, "sold": 1}
@@ -270,14 +307,15 @@ async def test_pay_order_too_late_takes_what_is_left_at_the_old_place(
 
 
 async def test_pay_order_too_late_gives_the_money_back_when_nothing_is_left(
-    till: Till, token: str, other: Client
+    till: Till, token: str, other: Client, heard: asyncio.Event
 ) -> None:
     offer = await till.shop.offer(stock=1)
     order = await till.order(offer, token)
-    paying = asyncio.create_task(till.pay(order, token, "card-slow"))
+    paying = asyncio.create_task(till.pay(order, token))
     await till.until_charged(order)
     await expire(till.here, order)
     assert (await till.shop.buy(offer, api=other)).status == 201
+    heard.set()
     late = await paying
     assert (late.status, late.body["type"]) == (409, "/problems/paid-too-late")
     assert (await till.payment(order, token)).data["state"] == "refunding"
@@ -470,11 +508,14 @@ async def test_show_payment_tells_of_the_latest(till: Till, token: str) -> None:
 async def test_no_answer_in_time_is_not_taken_for_an_answer(
     here: Orders, provider_url: str
 ) -> None:
-    hasty = PaymentProvider(provider_url, KEY, here.http, within_s=0.3)
     reference = uuid4()
-    with pytest.raises(NoAnswerError):
-        await hasty.charge(reference, 1_000, "card-slow")
-    assert await hasty.look_up(reference) == "approved"
+    async with never_heard(provider_url) as url:
+        hasty = PaymentProvider(url, KEY, here.http, within_s=2)
+        with pytest.raises(NoAnswerError):
+            await hasty.charge(reference, 1_000, "card-approved")
+        while await here.payments.look_up(reference) is None:
+            await asyncio.sleep(0.01)
+    assert await here.payments.look_up(reference) == "approved"
 
 
 async def test_a_provider_that_refuses_us_has_done_nothing(

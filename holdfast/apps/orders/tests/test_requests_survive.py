@@ -25,7 +25,7 @@ from holdfast.core.migrate import migrate
 from holdfast.core.tests.issuer import Issuer
 from holdfast.core.tests.serving import Client, worker
 
-SOON_S = 30
+SOON_S = 60
 BUYERS, STOCK = 100, 10
 Process = asyncio.subprocess.Process
 

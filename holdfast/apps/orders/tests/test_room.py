@@ -11,13 +11,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 
 from holdfast.apps.orders.gauges import decided, watchers
 from holdfast.apps.orders.main import service
 from holdfast.apps.orders.offers.actions import confirm_offers
 from holdfast.apps.orders.options import Options
 from holdfast.apps.orders.resources import Orders
-from holdfast.apps.orders.room import queries
+from holdfast.apps.orders.room import actions, queries
 from holdfast.apps.orders.room.actions import Standing, give_turns, join_rooms, remove_rooms
 from holdfast.apps.orders.room.jobs import tend_rooms_for_ever
 from holdfast.apps.orders.room.rules import MOST_JOINS, admission_key, write_admission
@@ -77,6 +78,13 @@ async def pass_by(db: asyncpg.Connection, offer: UUID, seconds: float) -> None:
         "UPDATE rooms SET next_turn_at = next_turn_at - $2 * interval '1 s' WHERE offer_id = $1",
         offer,
         seconds,
+    )
+
+
+async def no_turn_for_a_minute(db: asyncpg.Connection, offer: UUID) -> None:
+    """Whoever joins next has to wait, however slow the test is."""
+    await db.execute(
+        "UPDATE rooms SET next_turn_at = next_turn_at + interval '60 s' WHERE offer_id = $1", offer
     )
 
 
@@ -183,12 +191,13 @@ async def test_join_room_gives_turns_although_nobody_asks(
     await join_many(here, later, 1)
     await open_now(db, offer)
     tending = asyncio.create_task(tend_rooms_for_ever(here.db))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await db.fetchval("SELECT gathered FROM rooms WHERE offer_id = $1", offer):
             await asyncio.sleep(0.01)
     tending.cancel()
     assert len(await in_turn(db, offer)) == 3
     assert await db.fetchval("SELECT gathered FROM rooms WHERE offer_id = $1", later) == 1
+    await db.execute("UPDATE room_entries SET turn_at = turn_at + interval '60 s' WHERE number > 1")
     assert await queries.select_people(here.db) == 3  # one of the four was admitted at once
 
 
@@ -196,7 +205,10 @@ async def test_show_turn_moves_up_and_ends(
     shop: Shop, other: Client, db: asyncpg.Connection
 ) -> None:
     offer = await shop.offer(admit_per_s=1)
-    told = [await join(shop, offer) for _ in range(4)]
+    told = []
+    for _ in range(4):
+        told.append(await join(shop, offer))
+        await no_turn_for_a_minute(db, offer)
     assert [turn["state"] for _, turn in told] == ["admitted", "waiting", "waiting", "waiting"]
     assert [turn["position"] for _, turn in told] == [None, 0, 1, 2]
     assert [turn["people"] for _, turn in told] == [0, 1, 2, 3]
@@ -208,8 +220,8 @@ async def test_show_turn_moves_up_and_ends(
         assert shown.data["turn_at"] <= shown.data["expires_at"]
         return shown.data["state"], shown.data["position"]
 
-    assert await after(1) == ("waiting", 1)
-    assert await after(10) == ("admitted", None)
+    assert await after(62) == ("waiting", 1)
+    assert await after(122) == ("admitted", None)
     assert await after(120) == ("missed", None)
     assert (await room(shop, "GET", uuid4(), last)).status == 404
     assert (await room(shop, "GET", offer, None)).status == 401
@@ -220,6 +232,7 @@ async def test_show_turn_says_that_it_is_sold_out_or_over(
 ) -> None:
     offer = await shop.offer(stock=0, admit_per_s=1)
     _, turn = await join(shop, offer)
+    await no_turn_for_a_minute(db, offer)
     token, behind = await join(shop, offer)
     assert (turn["state"], turn["sale"]) == ("admitted", "sold_out")
     assert (behind["state"], behind["sale"]) == ("waiting", "sold_out")
@@ -235,15 +248,16 @@ async def test_join_room_again_after_a_turn_is_for_another_one_behind_all_others
     ada = uuid4()
     await join(shop, offer, ada)
     for joins in range(2, MOST_JOINS + 1):
-        await pass_by(db, offer, 125)
+        await pass_by(db, offer, 200)
         await join(shop, offer)
+        await no_turn_for_a_minute(db, offer)
         _, behind = await join(shop, offer)
         _, turn = await join(shop, offer, ada)
         assert (turn["state"], turn["position"]) == ("waiting", 1)
         assert turn["turn_at"] > behind["turn_at"]
         joined = await db.fetchval("SELECT joins FROM room_entries WHERE customer_id = $1", ada)
         assert joined == joins
-    await pass_by(db, offer, 125)
+    await pass_by(db, offer, 200)
     token = shop.issuer.token(ada)
     assert problem(await room(shop, "POST", offer, token)) == (409, "no-more-turns")
     assert (await room(shop, "GET", offer, token)).data["state"] == "missed"
@@ -263,7 +277,9 @@ async def test_place_order_of_what_has_a_room_is_for_the_admitted(
 ) -> None:
     offer, elsewhere = await shop.offer(admit_per_s=1), await shop.offer(admit_per_s=1)
     ada, bob, eve = uuid4(), uuid4(), uuid4()
-    (token, turn), (waits, _) = await join(shop, offer, ada), await join(shop, offer, bob)
+    token, turn = await join(shop, offer, ada)
+    await no_turn_for_a_minute(db, offer)
+    waits, _ = await join(shop, offer, bob)
     _, foreign = await admitted(shop, elsewhere)
     admission = turn["admission"]
     key = admission_key(settings.secret)
@@ -353,7 +369,7 @@ async def shop_with_shelf(settings: Settings, shop: Shop) -> AsyncIterator[tuple
 
 async def until(shop: Shop, offer: UUID, status: int) -> Answer:
     """What an order without admission is answered once the worker has heard of the change."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (answer := await shop.buy(offer)).status != status:
             await asyncio.sleep(0.05)
     return answer
@@ -416,27 +432,33 @@ async def watch(api: Client, offer: UUID, token: str) -> AsyncIterator[Told]:
 
 
 async def test_watch_turn_tells_of_the_turn_at_its_moment_on_two_workers_without_redis(
-    settings: Settings, shop: Shop, db: asyncpg.Connection
+    settings: Settings, shop: Shop, db: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offer = await shop.offer(admit_per_s=4, opens_in_s=1)
+    monkeypatch.setattr(actions, "LOOK_WITHIN_S", 60)
+    offer = await shop.offer(admit_per_s=4, opens_in_s=600)
     tokens = [(await join(shop, offer))[0] for _ in range(6)]
 
-    async def listen(api: Client, token: str) -> list[Told]:
-        told = [one async for one in watch(api, offer, token)]
+    async def listen(api: Client, token: str, stream: AsyncIterator[Told]) -> list[Told]:
+        told = [one async for one in stream]
         bought = await shop.buy(offer, token=token, admission=told[-1]["admission"], api=api)
         assert bought.status == 201
         return told
 
     async with (
-        asyncio.timeout(30),
+        asyncio.timeout(60),
         worker_without_redis(settings) as one,
         worker_without_redis(settings) as two,
     ):
+        listeners = list(zip([one, two] * 3, tokens, strict=True))
+        streams = [watch(api, offer, token) for api, token in listeners]
+        first = [await anext(stream) for stream in streams]
+        await db.execute("UPDATE offers SET opens_at = clock_timestamp() + interval '4 s'")
         listening = [
-            asyncio.create_task(listen(api, token))
-            for api, token in zip([one, two] * 3, tokens, strict=True)
+            listen(api, token, stream)
+            for (api, token), stream in zip(listeners, streams, strict=True)
         ]
-        heard = await asyncio.gather(*listening)
+        later = await asyncio.gather(*listening)
+        heard = [[one, *others] for one, others in zip(first, later, strict=True)]
     assert len(await in_turn(db, offer)) == 6
     for told in heard:
         states = [one["state"] for one in told]
@@ -459,7 +481,7 @@ async def test_watch_turn_ends_with_the_sale_and_is_for_those_in_the_room(
     await join_many(here, offer, 100)
     token, _ = await join(shop, offer)
     told = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for one in watch(shop.api, offer, token):
             told.append((one["state"], one["sale"]))
             await db.execute("UPDATE offers SET closes_at = now() WHERE id = $1", offer)
