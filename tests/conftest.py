@@ -20,6 +20,7 @@ from tests.doors import (
 
 APPS = ("identity", "catalog", "orders")
 TROUBLED = ("slow", "flaky", "storm", "failing", "half", "less", "conflict")
+KEPT_S = 1  # no connection that the door is about to close: it does so after five seconds
 ONE_UPSTREAM = (*APPS, *TROUBLED, "steady")
 
 
@@ -59,6 +60,10 @@ async def here(
         }
         door = await stack.enter_async_context(doors[kind]())
         http = await stack.enter_async_context(
-            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
         )
         yield Here(door, http, upstream, other, issuer)

@@ -29,7 +29,7 @@ from holdfast.core.tests.serving import worker
 
 TABLE = Path(__file__).with_name("doors.toml")
 FRIEND = "https://friend.example"  # whose pages may use the API
-SHORTLY_S = 20
+SHORTLY_S = 60
 LAST_CHUNK = b"0\r\n\r\n"
 ENVOY = shutil.which("envoy", path=str(Path(sys.executable).parent)) or "envoy"
 

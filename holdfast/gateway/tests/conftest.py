@@ -17,8 +17,10 @@ from holdfast.core import web
 from holdfast.core.settings import Settings
 from holdfast.core.telemetry import http as telemetry
 from holdfast.core.telemetry.metrics import Registry
+from holdfast.gateway.home import client as home
 from holdfast.gateway.main import service
 
+PATIENCE_S = 30
 STARTED_AT = "2027-03-01T09:30:00+00:00"
 SETTINGS = Settings.load(
     {"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x", "HOLDFAST_SECRET": "s" * 32}
@@ -62,7 +64,7 @@ def _process(name: str, **told: Any) -> dict[str, Any]:
 async def serving(app: ASGIApp) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, ws="none"))
     task = asyncio.create_task(server.serve())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not server.started:
             await asyncio.sleep(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -74,6 +76,7 @@ async def serving(app: ASGIApp) -> AsyncIterator[str]:
 async def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
     run_file = tmp_path / "run.json"
     monkeypatch.setenv("HOLDFAST_RUN_FILE", str(run_file))
+    monkeypatch.setattr(home, "TIMEOUT_S", PATIENCE_S)  # for who is there: the others refuse
     registry = Registry()
     app = telemetry.observed(web.build(SETTINGS, service(SETTINGS)), registry)
     async with (

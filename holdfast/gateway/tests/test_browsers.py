@@ -6,14 +6,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.apps.identity.tests.api import Api
 from holdfast.apps.identity.tests.browser import Browser
 from holdfast.cli.servers import free_port
+from holdfast.core import jwks
 from holdfast.core.identity import IdentityAwayError
 from holdfast.core.settings import Settings
+from holdfast.core.tests.patience import be_patient
 from holdfast.core.tests.serving import served
 from holdfast.gateway import browsers
 from holdfast.gateway.browsers import ASK, Browsers
@@ -22,6 +25,7 @@ from holdfast.gateway.options import Options
 
 MINE = "/api/v1/orders"
 OURS = {"Sec-Fetch-Site": "same-origin"}
+PATIENCE_S = 30
 
 
 @dataclass
@@ -38,6 +42,15 @@ class Page:
             return answer.status
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identity, its database and the keys may take their time."""
+    be_patient(monkeypatch)
+    monkeypatch.setenv("HOLDFAST_IDENTITY_HASH_DEADLINE_S", str(PATIENCE_S))
+    monkeypatch.setattr(browsers, "ASK", msgspec.structs.replace(ASK, timeout_s=PATIENCE_S))
+    monkeypatch.setattr(jwks, "ANSWERS_WITHIN", aiohttp.ClientTimeout(total=PATIENCE_S))
+
+
 @pytest.fixture
 def settings(database_url: str, redis_url: str) -> Settings:
     return Settings.load(
@@ -46,6 +59,7 @@ def settings(database_url: str, redis_url: str) -> Settings:
             "REDIS_URL": redis_url,
             "HOLDFAST_SECRET": "a secret that only the tests know, and long enough",
             "HOLDFAST_DB_POOL_MIN": "1",
+            "HOLDFAST_LEASE_S": str(PATIENCE_S),
             "HOLDFAST_ORIGIN": f"http://127.0.0.1:{free_port()}",
         }
     )

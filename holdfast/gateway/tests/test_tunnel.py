@@ -15,6 +15,7 @@ from holdfast.core.sockets import LARGEST_MESSAGE
 from holdfast.gateway import tunnel
 from holdfast.gateway.tests.upstreams import (
     CLIENT,
+    PATIENCE_S,
     REQUEST_ID,
     Asked,
     Upstream,
@@ -45,7 +46,7 @@ async def tunnelled(
 
 async def ending(server_or_client: Any) -> tuple[int, str]:
     """How the other side ended it."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         with suppress(ConnectionClosed):
             while True:
                 await server_or_client.recv()
@@ -111,7 +112,7 @@ async def test_a_refusal_is_the_upstreams() -> None:
 
 
 @pytest.mark.parametrize(
-    ("terms", "status"), [({}, 502), ({"timeout_s": 0.3}, 504)], ids=["dead", "silent"]
+    ("terms", "status"), [({}, 502), ({"begin_s": 0.3}, 504)], ids=["dead", "silent"]
 )
 async def test_an_upstream_that_does_not_answer_is_said_so(
     terms: dict[str, Any], status: int
@@ -163,10 +164,10 @@ async def test_the_upstream_hears_how_the_client_closed() -> None:
     async with tunnelled(listen) as url:
         async with connect(url, proxy=None) as client:
             await client.close(4002, "Good night.")
-        assert await asyncio.wait_for(heard.get(), 5) == (4002, "Good night.")
+        assert await asyncio.wait_for(heard.get(), PATIENCE_S) == (4002, "Good night.")
         client = await connect(url, proxy=None)
         client.transport.abort()
-        assert (await asyncio.wait_for(heard.get(), 5))[0] in (1000, 1001)
+        assert (await asyncio.wait_for(heard.get(), PATIENCE_S))[0] in (1000, 1001)
 
 
 async def test_an_upstream_that_dies_is_a_bad_gateway() -> None:
@@ -192,10 +193,10 @@ async def test_a_message_has_an_end_in_either_direction(monkeypatch: pytest.Monk
         async with connect(url, proxy=None) as client:
             await client.send("x" * (LARGEST_MESSAGE + 1))
             assert (await ending(client))[0] == 1009
-        assert (await asyncio.wait_for(heard.get(), 5))[0] == 1009
+        assert (await asyncio.wait_for(heard.get(), PATIENCE_S))[0] == 1009
         async with connect(f"{url}/large", proxy=None) as client:
             assert (await ending(client))[0] == 1009
-        assert (await asyncio.wait_for(heard.get(), 5))[0] == 1009
+        assert (await asyncio.wait_for(heard.get(), PATIENCE_S))[0] == 1009
 
 
 async def test_a_pair_that_says_nothing_is_parted() -> None:
@@ -209,7 +210,7 @@ async def test_a_pair_that_says_nothing_is_parted() -> None:
         connect(url, proxy=None) as client,
     ):
         assert await ending(client) == (1001, "Nothing was said for too long.")
-        assert (await asyncio.wait_for(heard.get(), 5))[0] == 1001
+        assert (await asyncio.wait_for(heard.get(), PATIENCE_S))[0] == 1001
 
 
 async def test_nobody_buffers_what_the_client_does_not_take(

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from holdfast.core import breaker as breakers
 from holdfast.core.errors import ProblemError
 from holdfast.core.tests.serving import served
 from holdfast.core.web import problem_response
@@ -22,6 +23,7 @@ from holdfast.gateway.table import Breaker, Retries, Route, Table
 END = b"\r\n\r\n"
 REQUEST_ID = "the-id"
 CLIENT = "192.0.2.7"
+PATIENCE_S = 30.0  # in which a slow machine does what it does, where time is not what is tested
 
 
 @dataclass
@@ -112,25 +114,37 @@ ROUTE = Route(
     path="/",
     upstream="test",
     access="public",
-    timeout_s=5,
+    timeout_s=PATIENCE_S,
     largest_body=0,
     limits=(),
 )
 TABLE = Table(
     routes=(ROUTE,),
     limits={},
-    breaker=Breaker(window_s=10, least_calls=1_000, open_at=0.5, open_for_s=30, probes=1),
+    breaker=Breaker(window_s=60, least_calls=1_000, open_at=0.5, open_for_s=30, probes=1),
     retries=Retries(methods=frozenset({"GET", "PUT"}), most=1, budget=1),
 )
 
 
-def front(remote: ASGIApp, **terms: Any) -> ASGIApp:
-    """What the door does for an upstream, and no more."""
+@dataclass
+class Clock:
+    """The breaker's time, which stands still until it is told to pass."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def front(remote: ASGIApp, begin_s: float, **terms: Any) -> ASGIApp:
+    """What the door does for an upstream, and no more. The time until an answer begins is told apart:
+    a test of what comes after is not to meet its end.
+    """
     route = msgspec.structs.replace(ROUTE, **terms)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] != "lifespan", "the server goes on without"
-        scope[KEY] = Passage(route, REQUEST_ID, CLIENT, time.monotonic() + route.timeout_s)
+        scope[KEY] = Passage(route, REQUEST_ID, CLIENT, time.monotonic() + begin_s)
         try:
             await remote(scope, receive, send)
         except ProblemError as problem:
@@ -141,7 +155,13 @@ def front(remote: ASGIApp, **terms: Any) -> ASGIApp:
 
 @asynccontextmanager
 async def before(
-    url: str, *, breaker: Mapping[str, Any] = {}, retries: Mapping[str, Any] = {}, **terms: Any
+    url: str,
+    *,
+    begin_s: float = PATIENCE_S,
+    breaker: Mapping[str, Any] = {},
+    clock: Callable[[], float] = time.monotonic,
+    retries: Mapping[str, Any] = {},
+    **terms: Any,
 ) -> AsyncIterator[str]:
     """The address of a door before the upstream at `url`."""
     table = msgspec.structs.replace(
@@ -150,7 +170,8 @@ async def before(
         retries=msgspec.structs.replace(TABLE.retries, **retries),
     )
     remote = Remote("test", url, table)
-    async with remote.open(), served(front(remote, **terms)) as address:
+    remote._breaker = breakers.Breaker(**msgspec.structs.asdict(table.breaker), clock=clock)
+    async with remote.open(), served(front(remote, begin_s, **terms)) as address:
         yield address
 
 
