@@ -155,7 +155,8 @@ async def test_console_pages_fit_a_phone_and_everybody(
     await admin.get_by_label("Name").fill("Shop")
     await admin.get_by_label("Redirect addresses").fill("https://shop.example/a/long/way/back")
     await admin.get_by_role("button", name="Create").click()
-    await fits(admin)  # the secret
+    await expect(admin.locator("#secret")).to_be_visible()
+    await fits(admin)
     client = await site.db.fetchval("SELECT id FROM clients")
     auditor = await site.id_of(AUDITOR)
     for path in (

@@ -20,9 +20,11 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+SHORTLY_MS = 30_000
 A_NUMBER = re.compile(r"^[\d,.]+$")
 PHONE = {"width": 390, "height": 844}
 
+expect.set_options(timeout=SHORTLY_MS)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no chromium is installed (Debian: apt-get install chromium)"
 )
@@ -54,11 +56,11 @@ async def page(browser: Browser, door: Door) -> AsyncIterator[Page]:
 async def test_show_home_counts_requests_as_they_come(page: Page, door: Door) -> None:
     await page.goto("/")
     await expect(page.locator("#headline")).to_have_text("Everything is running.")
-    await expect(page.locator('[data-live="rate"]')).to_have_text(A_NUMBER, timeout=20_000)
+    await expect(page.locator('[data-live="rate"]')).to_have_text(A_NUMBER)
     for _ in range(25):
         await door.text("/health/live")
     row = page.locator("#routes tr", has_text="GET /health/live")
-    await expect(row.locator('[data-field="requests"]')).to_have_text("25", timeout=20_000)
+    await expect(row.locator('[data-field="requests"]')).to_have_text("25")
     line = await page.locator(".spark .edge").get_attribute("d")
     assert line is not None
     assert line.startswith("M")
@@ -70,7 +72,7 @@ async def test_show_home_follows_a_process_that_stops(page: Page, door: Door) ->
         {"name": "postgres", "kind": "server", "state": "restarting", "pid": None},
         {"name": "worker-1", "metrics_port": door.metrics_port},
     )
-    await expect(page.locator("#headline")).to_have_text("Not running: postgres", timeout=20_000)
+    await expect(page.locator("#headline")).to_have_text("Not running: postgres")
     state = page.locator('[data-process="postgres"] [data-field="state"]')
     await expect(state).to_have_text("restarting")
 

@@ -19,6 +19,7 @@ async def test_from_an_empty_house_to_a_role_that_is_lost_at_the_next_click(
         page = await _somebody(browser, house)
         await _open_account(page)
         await sign_in(page)
+        await page.wait_for_url("**/account")
         await add_authenticator(page)
         app = await _add_ways_in(page)
 
@@ -60,6 +61,7 @@ async def _open_account(page: Page) -> None:
     await page.wait_for_url("**/register/sent*")
     await page.goto("/mail")
     await page.locator(".rows a, main a[href^='/mail/']").first.click()
+    await page.wait_for_url("**/mail/*")
     link = page.locator("main a[href*='/verify-email']")
     while not await link.count():
         await page.reload()
@@ -78,7 +80,7 @@ async def _add_ways_in(page: Page) -> App:
     await page.get_by_label("Code", exact=True).fill(app.code())
     await page.get_by_role("button", name="Turn on").click()
     await expect(page.get_by_role("heading")).to_have_text("Recovery codes")
-    await page.goto("/account")
+    await page.goto("/account/security")
     return app
 
 

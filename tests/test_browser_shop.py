@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from holdfast.apps.identity.tests.api import Account, Api
-from tests.sale import make_deal, make_editor, order
+from tests.sale import answered, make_deal, make_editor, order
 from tests.test_browser_console import SERIOUS
 from tests.test_browser_home import CHROMIUM, FLAGS, PHONE
 from tests.test_browser_home import pytestmark as needs_chromium
@@ -22,7 +23,7 @@ pytestmark = [needs_chromium, pytest.mark.asyncio(loop_scope="module")]
 
 FormIn = dict[str, str | float | bool]  # exactly so: a dict is invariant
 
-SHORTLY_MS = 30_000
+OPENS_IN = timedelta(seconds=15)  # within them pages must be seen that wait for it
 A_WRONG_CLOCK = """
 const RealDate = Date;
 const AHEAD_MS = 3600_000;
@@ -51,7 +52,6 @@ class Sale:
         context = await self.browser.new_context(
             base_url=self.house.url, **({"locale": "en-GB"} | options)
         )
-        context.set_default_timeout(SHORTLY_MS)
         if account:
             form: FormIn = {"email": account.email, "password": account.password}
             entered = await context.request.post(
@@ -91,17 +91,17 @@ def view(page: Page, name: str) -> Any:
 
 
 async def until_visible(page: Page, name: str) -> None:
-    await view(page, name).to_be_visible(timeout=SHORTLY_MS)
+    await view(page, name).to_be_visible()
 
 
 async def test_a_deal_is_waited_for_bought_paid_and_proved(sale: Sale) -> None:
     """By a buyer whose clock is an hour fast, while an operator looks on."""
     operator = await sale.page(Account(*sale.house.account("Admin"), "", "", ""))
     await operator.goto("/live")
-    opens_at = datetime.now(UTC) + timedelta(seconds=4)
-    deal = await sale.deal(opens_at=opens_at, quota=2)
     buyer = await sale.page(await sale.api.sign_up())
     await buyer.add_init_script(A_WRONG_CLOCK)
+    opens_at = datetime.now(UTC) + OPENS_IN
+    deal = await sale.deal(opens_at=opens_at, quota=2)
     await buyer.goto(f"/shop/offers/{deal}")
     buy = buyer.get_by_role("button", name="Buy for")
     await expect(buy).to_be_disabled()
@@ -110,27 +110,26 @@ async def test_a_deal_is_waited_for_bought_paid_and_proved(sale: Sale) -> None:
         re.compile("clock is 01:00:0. fast")
     )
 
-    await expect(buy).to_be_enabled(timeout=SHORTLY_MS)
+    await expect(buy).to_be_enabled()
     assert datetime.now(UTC) >= opens_at - timedelta(milliseconds=100)
     await buy.click()
     await until_visible(buyer, "won")
     await expect(buyer.locator('[data-slot="won"]')).to_have_text("1")
     await buyer.get_by_role("link", name="Go on to the payment").click()
     await buyer.get_by_role("button", name="Pay", exact=True).click()
-    await expect(buyer.locator("#notice")).to_have_text("It is paid.", timeout=SHORTLY_MS)
+    await expect(buyer.locator("#notice")).to_have_text("It is paid.")
     await buyer.get_by_role("button", name="Check it").click()
-    await expect(buyer.locator('#findings [data-found="yes"]')).to_have_count(3, timeout=SHORTLY_MS)
+    await expect(buyer.locator('#findings [data-found="yes"]')).to_have_count(3)
     await expect(buyer.locator("#findings li").last).to_contain_text("Place 1 of the public list")
 
     row = operator.locator("#ledgers li", has=operator.locator(f'a[href$="{deal}"]'))
     equation = row.locator(".equation")
     await expect(equation).to_contain_text(
-        re.compile(r"1\s+sold\s+\+\s+0\s+held\s+\+\s+1\s+remaining\s+=\s+2\s+in all\s+It holds"),
-        timeout=SHORTLY_MS,
+        re.compile(r"1\s+sold\s+\+\s+0\s+held\s+\+\s+1\s+remaining\s+=\s+2\s+in all\s+It holds")
     )
     placed = operator.locator("#outcomes tr", has_text="placed")
-    await expect(placed.locator('[data-slot="total"]')).to_have_text("1", timeout=SHORTLY_MS)
-    await expect(operator.locator('[data-figure="p99"]')).to_contain_text("ms", timeout=SHORTLY_MS)
+    await expect(placed.locator('[data-slot="total"]')).to_have_text("1")
+    await expect(operator.locator('[data-figure="p99"]')).to_contain_text("ms")
 
 
 async def test_what_is_sold_out_is_waited_for_in_line_and_had(sale: Sale) -> None:
@@ -140,12 +139,13 @@ async def test_what_is_sold_out_is_waited_for_in_line_and_had(sale: Sale) -> Non
     await page.route("**/stock", lambda route: route.abort())  # so that it learns by losing
     await page.goto(f"/shop/offers/{deal}")
     await page.get_by_role("button", name="Buy for").wait_for()
-    bought = await order(sale.api, first.access, deal, "the-only-one")
+    bought = await answered(partial(order, sale.api, first.access, deal, "the-only-one"))
     await page.get_by_role("button", name="Buy for").click()
     await page.get_by_role("button", name="Join the waiting line").click()
     await expect(page.locator('[data-slot="line_place"]')).to_have_text("1")
 
-    await sale.api.call("POST", f"/api/v1/orders/{bought.data['id']}/cancel", token=first.access)
+    cancel = f"/api/v1/orders/{bought.data['id']}/cancel"
+    await answered(partial(sale.api.call, "POST", cancel, token=first.access))
     await until_visible(page, "won")
     await expect(page.locator("#notice")).to_contain_text("One came back, and it is yours.")
     await expect(page.locator('[data-slot="won"]')).to_have_text("2")
@@ -176,7 +176,7 @@ async def test_lost_answers_and_a_reload_are_one_order(sale: Sale) -> None:
     await page.goto(f"/shop/offers/{deal}")
     await page.get_by_label("Quantity").fill("2")
     await page.get_by_role("button", name="Buy for").click()
-    await expect(page.locator("#notice")).to_contain_text("Many ask", timeout=SHORTLY_MS)
+    await expect(page.locator("#notice")).to_contain_text("Many ask")
     await page.reload()
     await until_visible(page, "won")
     assert len(keys) == 3
@@ -196,6 +196,7 @@ async def test_whoever_is_signed_out_looks_signs_in_and_comes_back(sale: Sale) -
     await expect(page.locator("#signed-out")).to_be_visible()
     await page.goto(f"/shop/offers/{deal}")
     await page.get_by_role("link", name="Sign in to buy").click()
+    await page.wait_for_url("**/sign-in?*")  # with its script, which moves the password's field
     await page.fill("[name=email]", account.email)
     await page.fill("[name=password]", account.password)
     await page.click("form[action^='/sign-in'] .button >> nth=0")
@@ -207,9 +208,9 @@ async def test_whoever_is_signed_out_looks_signs_in_and_comes_back(sale: Sale) -
 
 
 async def test_a_waiting_room_draws_its_people_and_lets_them_buy(sale: Sale) -> None:
-    opens_at = datetime.now(UTC) + timedelta(seconds=4)
-    deal = await sale.deal(opens_at=opens_at, quota=5, admit_per_s=1)
     page, other = [await sale.page(await sale.api.sign_up()) for _ in range(2)]
+    opens_at = datetime.now(UTC) + OPENS_IN
+    deal = await sale.deal(opens_at=opens_at, quota=5, admit_per_s=1)
     for one in (page, other):
         await one.goto(f"/shop/offers/{deal}")
         await one.get_by_role("button", name="Enter the waiting room").click()
@@ -229,7 +230,7 @@ async def test_every_page_fits_a_phone_and_everybody(
     account = await sale.api.sign_up()
     opens_at = datetime.now(UTC) + timedelta(hours=30)
     coming, gone = await sale.deal(opens_at=opens_at), await sale.deal()
-    bought = await order(sale.api, account.access, gone, "mine")
+    bought = await answered(partial(order, sale.api, account.access, gone, "mine"))
     page = await sale.page(account, color_scheme=scheme, viewport=PHONE)
     for path, seen in (
         ("/shop", "#upcoming .deal"),
