@@ -164,6 +164,17 @@ def test_a_second_start_finds_the_data_and_an_end_leaves_no_process(tmp_path: Pa
         assert (data / "secret").read_text() == secret
 
 
+def test_whoever_is_told_twice_to_end_ends_as_well(tmp_path: Path) -> None:
+    """The kernel tells a child of each thread of a parent that died; only Ctrl-C again kills."""
+    data = tmp_path / "data"
+    with up(data) as house:
+        for _ in range(3):
+            house.process.send_signal(signal.SIGTERM)
+            time.sleep(0.05)
+        assert house.process.wait(START_S) == 0
+    assert not (data / "postgres" / "cluster" / "postmaster.pid").exists()  # else it was killed
+
+
 def _register(house: Up, email: str) -> int:
     body = json.dumps({"email": email, "password": "a-good-long-password"}).encode()
     headers = {"Content-Type": "application/json"}

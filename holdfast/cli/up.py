@@ -125,13 +125,14 @@ class House:
         self._say("Stopped.")
 
     def _heed_signals(self, work: "asyncio.Task[None]") -> None:
-        def stop() -> None:
-            if work.cancelling() or work.done():
+        def stop(number: signal.Signals) -> None:
+            stopping = work.cancelling() or work.done()
+            if stopping and number is signal.SIGINT:  # who has a starter that died is told so twice
                 self.supervisor.kill()
             work.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
 
     async def _work(self) -> None:
         await self.supervisor.start(*map(_server_program, self.servers))

@@ -17,6 +17,7 @@ from holdfast.core.protocol import BoundedProtocol
 from holdfast.core.sockets import LARGEST_MESSAGE, WebSockets
 
 START_TIMEOUT_S = 30
+KEPT_S = 2
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Client:
     @classmethod
     @asynccontextmanager
     async def at(cls, url: str) -> AsyncIterator[Self]:
-        connector = aiohttp.TCPConnector(limit=0)
+        # A worker closes what was idle for five seconds, maybe at the moment when it is used again.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEPT_S)
         async with aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar()
         ) as http:
@@ -90,7 +92,6 @@ async def served(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
         ws_max_size=LARGEST_MESSAGE,
         ws_per_message_deflate=False,
         log_config=None,
-        timeout_keep_alive=120,  # or it closes what a test is about to use again
         proxy_headers=False,
         timeout_graceful_shutdown=2,
     )
