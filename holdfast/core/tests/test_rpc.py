@@ -24,7 +24,7 @@ SHORTLY_S = 30
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     """No connection is given up, however slow this machine is."""
     monkeypatch.setattr(channel, "CONNECT_WITHIN_S", SHORTLY_S)
     monkeypatch.setattr(channel, "PONG_WITHIN_S", SHORTLY_S)
@@ -38,7 +38,7 @@ async def house() -> AsyncIterator[House]:
 
 
 @pytest.fixture
-async def to_house(house: House, patient: None) -> AsyncIterator[Channel]:
+async def to_house(house: House, patient_clients: None) -> AsyncIterator[Channel]:
     async with connected(house.url, largest_answer=10_000) as opened:
         yield opened
 
@@ -212,7 +212,7 @@ async def test_a_connection_that_was_cut_without_a_word_is_made_again(
 
 
 async def test_a_client_that_pings_as_it_should_stays_connected(
-    monkeypatch: pytest.MonkeyPatch, patient: None
+    monkeypatch: pytest.MonkeyPatch, patient_clients: None
 ) -> None:
     """Who pings more often than a server wants is sent away; by default it wants 5 minutes."""
     assert channel.PING_EVERY_S > 2 * server.PINGS_APART_S
@@ -232,7 +232,7 @@ async def test_a_client_that_pings_as_it_should_stays_connected(
 
 
 async def test_no_call_fails_because_a_connection_has_had_its_time(
-    monkeypatch: pytest.MonkeyPatch, patient: None
+    monkeypatch: pytest.MonkeyPatch, patient_clients: None
 ) -> None:
     monkeypatch.setattr(server, "CONNECTIONS_LIVE_S", 0.1)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # is not asked for this
@@ -249,7 +249,7 @@ async def test_no_call_fails_because_a_connection_has_had_its_time(
             assert set(answered) == {"OK"}
 
 
-async def test_two_processes_share_a_port(patient: None) -> None:
+async def test_two_processes_share_a_port(patient_clients: None) -> None:
     house = House()
     async with house.open(), connected(house.url, largest_answer=10_000) as to_house:
         other = House(house.url)
@@ -261,7 +261,7 @@ async def test_two_processes_share_a_port(patient: None) -> None:
 
 
 async def test_running_calls_are_answered_at_the_end_and_new_ones_go_elsewhere(
-    patient: None,
+    patient_clients: None,
 ) -> None:
     house, go_on = House(), asyncio.Event()
 

@@ -17,10 +17,10 @@ from holdfast.core import web
 from holdfast.core.settings import Settings
 from holdfast.core.telemetry import http as telemetry
 from holdfast.core.telemetry.metrics import Registry
+from holdfast.core.tests.patience import PATIENCE_S
 from holdfast.gateway.home import client as home
 from holdfast.gateway.main import service
 
-PATIENCE_S = 30
 STARTED_AT = "2027-03-01T09:30:00+00:00"
 SETTINGS = Settings.load(
     {"DATABASE_URL": "postgres://x/y", "REDIS_URL": "redis://x", "HOLDFAST_SECRET": "s" * 32}

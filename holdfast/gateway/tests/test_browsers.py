@@ -16,7 +16,7 @@ from holdfast.cli.servers import free_port
 from holdfast.core import jwks
 from holdfast.core.identity import IdentityAwayError
 from holdfast.core.settings import Settings
-from holdfast.core.tests.patience import be_patient
+from holdfast.core.tests.patience import PATIENCE_S, be_patient
 from holdfast.core.tests.serving import served
 from holdfast.gateway import browsers
 from holdfast.gateway.browsers import ASK, Browsers
@@ -25,7 +25,6 @@ from holdfast.gateway.options import Options
 
 MINE = "/api/v1/orders"
 OURS = {"Sec-Fetch-Site": "same-origin"}
-PATIENCE_S = 30
 
 
 @dataclass

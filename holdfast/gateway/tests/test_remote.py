@@ -21,11 +21,11 @@ from cryptography.x509.oid import NameOID
 from holdfast.cli.servers import free_port
 from holdfast.core import sse
 from holdfast.core.breaker import STATES, State
+from holdfast.core.tests.patience import PATIENCE_S
 from holdfast.gateway import connections, remote
 from holdfast.gateway.tests.upstreams import (
     CLIENT,
     END,
-    PATIENCE_S,
     REQUEST_ID,
     Asked,
     Clock,

@@ -12,10 +12,10 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from holdfast.core.sockets import LARGEST_MESSAGE
+from holdfast.core.tests.patience import PATIENCE_S
 from holdfast.gateway import tunnel
 from holdfast.gateway.tests.upstreams import (
     CLIENT,
-    PATIENCE_S,
     REQUEST_ID,
     Asked,
     Upstream,

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from holdfast.core import breaker as breakers
 from holdfast.core.errors import ProblemError
+from holdfast.core.tests.patience import PATIENCE_S
 from holdfast.core.tests.serving import served
 from holdfast.core.web import problem_response
 from holdfast.gateway.passage import KEY, Passage
@@ -23,7 +24,6 @@ from holdfast.gateway.table import Breaker, Retries, Route, Table
 END = b"\r\n\r\n"
 REQUEST_ID = "the-id"
 CLIENT = "192.0.2.7"
-PATIENCE_S = 30.0  # in which a slow machine does what it does, where time is not what is tested
 
 
 @dataclass
