@@ -127,7 +127,7 @@ class House:
     def _heed_signals(self, work: "asyncio.Task[None]") -> None:
         def stop(number: signal.Signals) -> None:
             stopping = work.cancelling() or work.done()
-            if stopping and number is signal.SIGINT:  # who has a starter that died is told so twice
+            if stopping and number is signal.SIGINT:  # the others come twice when a starter dies
                 self.supervisor.kill()
             work.cancel()
 
